@@ -1,0 +1,238 @@
+package rpc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// readBuffer is small because every idle connection holds one: a burst of calls
+// is served many to a system call, and a large payload bypasses it.
+const readBuffer = 8 << 10
+
+// reader cuts the byte stream into packets. It belongs to whoever calls
+// ReadPacket, one goroutine at a time.
+//
+//	source --> buf[r:w] --> Packet.buf
+//	      \______ large payloads ____/
+//
+// consumed counts stream bytes already handed on; consumed + (w-r) is the
+// number of bytes received. Received descriptors wait in fds with the position of
+// the byte they came with.
+type reader struct {
+	src      source
+	buf      []byte
+	r, w     int
+	consumed uint64
+	fds      []strayFD
+}
+
+// strayFD is a received descriptor not yet claimed by a packet.
+type strayFD struct {
+	at   uint64 // stream position of its byte
+	file *os.File
+}
+
+// source reads bytes and, where the transport can, descriptors. Descriptors
+// returned with n bytes came with the last of these bytes.
+type source interface {
+	recv(p []byte) (n int, fds []*os.File, err error)
+	passesFDs() bool
+}
+
+// fill reads more bytes behind buf[r:w].
+func (r *reader) fill() error {
+	if r.r == r.w {
+		r.r, r.w = 0, 0
+	} else if r.w == len(r.buf) {
+		copy(r.buf, r.buf[r.r:r.w])
+		r.r, r.w = 0, r.w-r.r
+	}
+	n, err := r.recv(r.buf[r.w:], r.consumed+uint64(r.w-r.r))
+	r.w += n
+	return err
+}
+
+// recv reads into p the bytes that follow stream position at.
+func (r *reader) recv(p []byte, at uint64) (int, error) {
+	n, fds, err := r.src.recv(p)
+	if len(fds) > 0 {
+		// One descriptor per byte is the protocol; a byte that brings several
+		// is nothing a packet could claim.
+		if len(fds) > 1 || len(r.fds) >= MaxFDs {
+			closeFiles(fds)
+			return n, &FrameError{What: "unexpected file descriptors"}
+		}
+		r.fds = append(r.fds, strayFD{at + uint64(n) - 1, fds[0]})
+	}
+	if err == nil && n == 0 {
+		err = io.ErrNoProgress
+	}
+	return n, err
+}
+
+// need blocks until n bytes are buffered; n must fit the buffer.
+func (r *reader) need(n int) error {
+	for r.w-r.r < n {
+		if err := r.fill(); err != nil {
+			if errors.Is(err, io.EOF) && r.w > r.r {
+				return io.ErrUnexpectedEOF
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) take(n int) []byte {
+	b := r.buf[r.r : r.r+n]
+	r.r += n
+	r.consumed += uint64(n)
+	return b
+}
+
+// next returns the next packet. After an error the stream is unusable, unless
+// the error is a deadline that struck between two packets.
+func (r *reader) next() (*Packet, error) {
+	if err := r.need(prefixSize); err != nil {
+		// A bad length is reported as such even if the peer sends nothing more.
+		if r.w-r.r >= lengthSize {
+			if bad := checkLength(binary.BigEndian.Uint32(r.buf[r.r:])); bad != nil {
+				return nil, bad
+			}
+		}
+		return nil, err
+	}
+	if err := checkLength(binary.BigEndian.Uint32(r.buf[r.r:])); err != nil {
+		return nil, err
+	}
+	prefix := r.take(prefixSize)
+	n := int(binary.BigEndian.Uint32(prefix)) - prefixSize
+	p := newPacket(n)
+	p.Header = decodeHeader(prefix[lengthSize:])
+	if err := r.payload(p, n); err != nil {
+		p.Release()
+		return nil, err
+	}
+	if p.Type == CallWithFDs || p.Type == ReplyWithFDs {
+		if err := r.claim(p); err != nil {
+			p.Release()
+			return nil, err
+		}
+	}
+	r.dropStray()
+	return p, nil
+}
+
+// payload reads n bytes into the packet.
+func (r *reader) payload(p *Packet, n int) error {
+	have := copy(p.buf[:min(n, len(p.buf))], r.buf[r.r:r.w])
+	r.take(have)
+	for have < n {
+		if have == len(p.buf) {
+			p.grow(have, n)
+		}
+		room := min(n, len(p.buf))
+		if room-have < len(r.buf) && room == n {
+			// The tail is short: read ahead through the buffer.
+			if err := r.fill(); err != nil {
+				return midPacket(err)
+			}
+			k := copy(p.buf[have:room], r.buf[r.r:r.w])
+			r.take(k)
+			have += k
+			continue
+		}
+		k, err := r.recv(p.buf[have:room], r.consumed)
+		r.consumed += uint64(k)
+		have += k
+		if err != nil {
+			return midPacket(err)
+		}
+	}
+	p.Payload = p.buf[:n:n]
+	return nil
+}
+
+// claim takes the descriptors that follow the packet: a count in front of the
+// payload, then as many bytes behind the packet, each with one descriptor.
+func (r *reader) claim(p *Packet) error {
+	if len(p.Payload) < 4 {
+		return &FrameError{What: p.Type.String() + " without a descriptor count"}
+	}
+	n := binary.BigEndian.Uint32(p.Payload)
+	if n > MaxFDs {
+		return &FrameError{What: fmt.Sprintf("%d file descriptors with one packet, at most %d are allowed", n, MaxFDs)}
+	}
+	p.Payload = p.Payload[4:]
+	if n > 0 && !r.src.passesFDs() {
+		return &FrameError{What: "file descriptors announced on a connection that cannot carry them"}
+	}
+	for range n {
+		if err := r.need(1); err != nil {
+			return midPacket(err)
+		}
+		at := r.consumed
+		r.take(1)
+		for len(r.fds) > 0 && r.fds[0].at < at {
+			r.fds[0].file.Close()
+			r.fds = r.fds[1:]
+		}
+		if len(r.fds) == 0 || r.fds[0].at != at {
+			return &FrameError{What: "announced file descriptor did not come"}
+		}
+		p.FDs = append(p.FDs, r.fds[0].file)
+		r.fds = r.fds[1:]
+	}
+	return nil
+}
+
+// dropStray closes descriptors that came with bytes of a packet already read:
+// like a peer that reads without looking for them.
+func (r *reader) dropStray() {
+	for len(r.fds) > 0 && r.fds[0].at < r.consumed {
+		r.fds[0].file.Close()
+		r.fds = r.fds[1:]
+	}
+}
+
+func (r *reader) close() {
+	for _, s := range r.fds {
+		s.file.Close()
+	}
+	r.fds = nil
+}
+
+// complete reports whether a whole packet (descriptors aside) is buffered.
+func (r *reader) complete() bool {
+	have := r.w - r.r
+	return have >= lengthSize && uint64(binary.BigEndian.Uint32(r.buf[r.r:])) <= uint64(have)
+}
+
+func midPacket(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// plainSource reads from anything: TLS, pipes, tunnels.
+type plainSource struct{ r io.Reader }
+
+func (s plainSource) recv(p []byte) (int, []*os.File, error) {
+	n, err := s.r.Read(p)
+	if n > 0 {
+		err = nil // an error that came with bytes comes again
+	}
+	return n, nil, err
+}
+
+func (plainSource) passesFDs() bool { return false }
+
+var epoch = time.Now()
+
+// monotonic is nanoseconds since the process began; it fits an atomic.
+func monotonic() int64 { return int64(time.Since(epoch)) }

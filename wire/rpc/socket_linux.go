@@ -1,0 +1,188 @@
+package rpc
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// socket does the system calls of one connected stream socket below Go's netpoller,
+// so that an attempt to write can return instead of waiting, descriptors
+// arrive with their bytes, and nothing is allocated per call.
+type socket struct {
+	raw  syscall.RawConn
+	unix bool
+
+	in  transfer // used by the reading goroutine
+	out transfer // used by whoever flushes
+}
+
+// transfer is one system call's arguments and results. The function values are
+// made once, because a closure per call would be an allocation per call.
+type transfer struct {
+	p    []byte
+	fd   int // descriptor to send, -1 for none
+	wait bool
+	n    int
+	err  error
+	fds  []*os.File
+
+	fn  func(fd uintptr) bool
+	msg unix.Msghdr
+	iov unix.Iovec
+	oob []byte
+}
+
+// scmMaxFD is the kernel's limit of descriptors in one message. Room for all of
+// them means a hostile peer cannot make the kernel truncate the list.
+const scmMaxFD = 253
+
+func newSocket(raw syscall.RawConn, isUnix bool) *socket {
+	s := &socket{raw: raw, unix: isUnix}
+	s.in.fn, s.out.fn = s.recvmsg, s.send
+	if isUnix {
+		s.in.oob = make([]byte, unix.CmsgSpace(scmMaxFD*4))
+	}
+	return s
+}
+
+func (s *socket) passesFDs() bool { return s.unix }
+
+func (s *socket) recv(p []byte) (int, []*os.File, error) {
+	t := &s.in
+	t.p, t.n, t.err, t.fds = p, 0, nil, nil
+	err := s.raw.Read(t.fn)
+	t.p = nil
+	if err == nil {
+		err = t.err
+	}
+	if err == nil && t.n == 0 {
+		err = io.EOF
+	}
+	fds := t.fds
+	t.fds = nil
+	return t.n, fds, err
+}
+
+func (s *socket) recvmsg(fd uintptr) bool {
+	t := &s.in
+	t.iov.Base = unsafe.SliceData(t.p)
+	t.iov.SetLen(len(t.p))
+	t.msg = unix.Msghdr{Iov: &t.iov}
+	t.msg.SetIovlen(1)
+	if len(t.oob) > 0 {
+		t.msg.Control = &t.oob[0]
+		t.msg.SetControllen(len(t.oob))
+	}
+	for {
+		n, _, errno := unix.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&t.msg)), unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+		switch errno {
+		case 0:
+			t.n = int(n)
+			if t.msg.Controllen > 0 {
+				t.fds, t.err = parseRights(t.oob[:t.msg.Controllen])
+			}
+			return true
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return false
+		default:
+			t.err = os.NewSyscallError("recvmsg", errno)
+			return true
+		}
+	}
+}
+
+// parseRights wraps received descriptors at once, so that none is lost whatever
+// happens next.
+func parseRights(oob []byte) ([]*os.File, error) {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, os.NewSyscallError("recvmsg", err)
+	}
+	var files []*os.File
+	for i := range msgs {
+		if msgs[i].Header.Level != unix.SOL_SOCKET || msgs[i].Header.Type != unix.SCM_RIGHTS {
+			continue
+		}
+		fds, err := unix.ParseUnixRights(&msgs[i])
+		if err != nil {
+			return files, os.NewSyscallError("recvmsg", err)
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "rpc"))
+		}
+	}
+	return files, nil
+}
+
+// write sends p. Without wait it sends what the kernel takes now, which may be
+// nothing, and that is no error.
+func (s *socket) write(p []byte, wait bool) (int, error) {
+	t := &s.out
+	t.p, t.fd, t.wait, t.n, t.err = p, -1, wait, 0, nil
+	return s.transmit()
+}
+
+// writeFD sends one zero byte with one descriptor.
+func (s *socket) writeFD(f *os.File, wait bool) (sent bool, err error) {
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	t := &s.out
+	t.p, t.wait, t.n, t.err = []byte{0}, wait, 0, nil
+	cerr := rc.Control(func(fd uintptr) {
+		t.fd = int(fd)
+		_, err = s.transmit()
+	})
+	return t.n == 1, errors.Join(cerr, err)
+}
+
+func (s *socket) transmit() (int, error) {
+	t := &s.out
+	err := s.raw.Write(t.fn)
+	t.p = nil
+	if err == nil {
+		err = t.err
+	}
+	return t.n, err
+}
+
+func (s *socket) send(fd uintptr) bool {
+	t := &s.out
+	for t.n < len(t.p) {
+		rest := t.p[t.n:]
+		t.iov.Base = unsafe.SliceData(rest)
+		t.iov.SetLen(len(rest))
+		t.msg = unix.Msghdr{Iov: &t.iov}
+		t.msg.SetIovlen(1)
+		if t.fd >= 0 {
+			oob := unix.UnixRights(t.fd)
+			t.msg.Control = &oob[0]
+			t.msg.SetControllen(len(oob))
+		}
+		n, _, errno := unix.Syscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&t.msg)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		switch errno {
+		case 0:
+			t.n += int(n)
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return !t.wait
+		case unix.ETOOMANYREFS:
+			// Too many descriptors in flight: the peer does not read. Waiting
+			// for writability would spin, so this ends the connection.
+			t.err = os.NewSyscallError("sendmsg", errno)
+			return true
+		default:
+			t.err = os.NewSyscallError("sendmsg", errno)
+			return true
+		}
+	}
+	return true
+}
