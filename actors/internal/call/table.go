@@ -1,0 +1,206 @@
+package call
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"virtree/wire/liberr"
+	"virtree/wire/protocol"
+)
+
+// Request is a call in the hands of its server, who answers it exactly once with Reply, ReplyRaw or
+// Fail; later answers are dropped. It may be answered from any goroutine, so a job may hold it.
+type Request struct {
+	*Call
+	to       *actor.PID
+	system   *actor.ActorSystem
+	answered bool
+}
+
+// NewRequest wraps the call that ctx is receiving.
+func NewRequest(ctx actor.Context, c *Call) *Request {
+	return &Request{Call: c, to: ctx.Sender(), system: ctx.ActorSystem()}
+}
+
+// Reply answers with a result; nil for procedures that have none.
+func (r *Request) Reply(ret protocol.Encoder) {
+	var b []byte
+	if ret != nil {
+		b = ret.AppendXDR(nil)
+	}
+	r.ReplyRaw(&Reply{Ret: b})
+}
+
+// ReplyRaw answers with a reply that may carry descriptors or a stream.
+func (r *Request) ReplyRaw(reply *Reply) {
+	if r.answered {
+		return
+	}
+	r.answered = true
+	reply.Serial = r.Serial
+	if r.to != nil {
+		r.system.Root.Send(r.to, reply)
+	}
+}
+
+// Fail answers with an error. What is not a libvirt error becomes an internal one.
+func (r *Request) Fail(err error) {
+	r.ReplyRaw(&Reply{Err: liberr.From(liberr.FromNone, err)})
+}
+
+// Finish answers with the error, or when it is nil with the result.
+func (r *Request) Finish(ret protocol.Encoder, err error) {
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	r.Reply(ret)
+}
+
+// Answered tells whether the call has its answer.
+func (r *Request) Answered() bool { return r.answered }
+
+// Client is the actor that called and will get the answer.
+func (r *Request) Client() *actor.PID { return r.to }
+
+type handler[T any] func(t T, ctx actor.Context, r *Request) error
+
+// Table names the handlers of one kind of actor: the table of contents of a driver.
+type Table[T any] struct {
+	programs map[uint32][]handler[T]
+}
+
+// NewTable collects routes.
+func NewTable[T any](routes ...Route[T]) *Table[T] {
+	t := &Table[T]{programs: map[uint32][]handler[T]{}}
+	for _, r := range routes {
+		hs := t.programs[r.proc.Program]
+		for int(r.proc.Number) >= len(hs) {
+			hs = append(hs, nil)
+		}
+		if hs[r.proc.Number] != nil {
+			panic("two routes for " + r.proc.Name)
+		}
+		hs[r.proc.Number] = r.serve
+		t.programs[r.proc.Program] = hs
+	}
+	return t
+}
+
+// Has tells whether the table serves the procedure.
+func (t *Table[T]) Has(p *protocol.Procedure) bool { return t.find(p) != nil }
+
+func (t *Table[T]) find(p *protocol.Procedure) handler[T] {
+	hs := t.programs[p.Program]
+	if int(p.Number) >= len(hs) {
+		return nil
+	}
+	return hs[p.Number]
+}
+
+// Serve hands the call to its handler; a procedure without one answers libvirt's "not supported by the
+// connection driver" in the name of the error domain from.
+func (t *Table[T]) Serve(a T, ctx actor.Context, c *Call, from liberr.Domain) {
+	r := NewRequest(ctx, c)
+	h := t.find(c.Proc)
+	if h == nil {
+		CloseFDs(c.FDs)
+		r.Fail(Unsupported(c.Proc, from))
+		return
+	}
+	if err := h(a, ctx, r); err != nil {
+		r.Fail(liberr.From(from, err))
+	}
+}
+
+// Unsupported is the answer to a procedure that no route names.
+func Unsupported(p *protocol.Procedure, from liberr.Domain) *liberr.Error {
+	name := p.API
+	if name == "" || name == "-" {
+		name = p.Name
+	}
+	return liberr.NoSupport(from, name)
+}
+
+// Route is one line of a Table.
+type Route[T any] struct {
+	proc  *protocol.Procedure
+	serve handler[T]
+}
+
+// decodable is satisfied by pointers to the generated structs.
+type decodable[A any] interface {
+	*A
+	protocol.Decodable
+}
+
+type encodable[R any] interface {
+	*R
+	protocol.Encoder
+}
+
+// Answer routes a procedure to a handler that knows the result at once.
+func Answer[T, A, R any, PA decodable[A], PR encodable[R]](p protocol.Proc[A, R], h func(t T, ctx actor.Context, r *Request, a PA) (PR, error)) Route[T] {
+	return Route[T]{p.Procedure, func(t T, ctx actor.Context, r *Request) error {
+		var a A
+		if err := decode(r, PA(&a)); err != nil {
+			return err
+		}
+		ret, err := h(t, ctx, r, &a)
+		if err != nil {
+			return err
+		}
+		if ret == nil {
+			r.Reply(nil)
+			return nil
+		}
+		r.Reply(ret)
+		return nil
+	}}
+}
+
+// Later routes a procedure to a handler that starts something and keeps the request, which it or a job
+// answers; an error that it returns is the answer.
+func Later[T, A, R any, PA decodable[A]](p protocol.Proc[A, R], h func(t T, ctx actor.Context, r *Request, a PA) error) Route[T] {
+	return Route[T]{p.Procedure, func(t T, ctx actor.Context, r *Request) error {
+		var a A
+		if err := decode(r, PA(&a)); err != nil {
+			return err
+		}
+		return h(t, ctx, r, &a)
+	}}
+}
+
+// Forward routes a procedure to a handler that passes the undecoded call on.
+func Forward[T, A, R any](p protocol.Proc[A, R], h func(t T, ctx actor.Context, r *Request)) Route[T] {
+	return Route[T]{p.Procedure, func(t T, ctx actor.Context, r *Request) error {
+		h(t, ctx, r)
+		return nil
+	}}
+}
+
+func decode(r *Request, v protocol.Decodable) error {
+	if err := protocol.Unmarshal(r.Args, v); err != nil {
+		return liberr.New(liberr.FromRPC, liberr.RPC, "Unable to decode message payload").WithCause(err)
+	}
+	return nil
+}
+
+// CheckFlags refuses flags outside allowed in libvirt's words; fn is the name of libvirt's own function,
+// which its message contains.
+func CheckFlags(flags, allowed uint32, from liberr.Domain, fn string) error {
+	if bad := flags &^ allowed; bad != 0 {
+		return liberr.New(from, liberr.InvalidArg, "unsupported flags (0x%x) in function %s", bad, fn)
+	}
+	return nil
+}
+
+// ErrBusy is what a caller hears when a mailbox is full.
+var ErrBusy = errors.New("too many calls are waiting")
+
+// Busy is the libvirt error for a full mailbox of the named object.
+func Busy(name string) *liberr.Error {
+	return liberr.New(liberr.FromRPC, liberr.ResourceBusy, "%s", fmt.Sprintf("too many calls are waiting for '%s'", name)).WithCause(ErrBusy)
+}
