@@ -20,35 +20,61 @@ type Packet struct {
 	buf []byte // what Payload points into
 }
 
-// Buffers of received packets come in two sizes: nearly every call and reply
-// fits the first; stream data and domain XML want the second. Anything larger is
-// allocated for the occasion.
+// Buffers of received packets come in three sizes: nearly every call and reply
+// fits the first, domain XML the second, stream data the third. Anything larger
+// is allocated for the occasion.
 const (
 	smallBuffer = 1 << 10
 	largeBuffer = 1 << 16
+	dataBuffer  = 1 << 18
 )
 
 var (
-	smallPackets = sync.Pool{New: func() any { return &Packet{buf: make([]byte, smallBuffer)} }}
-	largePackets = sync.Pool{New: func() any { return &Packet{buf: make([]byte, largeBuffer)} }}
+	packets      = sync.Pool{New: func() any { return new(Packet) }}
+	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
+	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+	dataBuffers  = sync.Pool{New: func() any { return new([dataBuffer]byte) }}
 )
 
-// newPacket returns a packet with room for at least the beginning of a payload
-// of n bytes. It never allocates more than largeBuffer on the peer's word alone;
-// see grow.
-func newPacket(n int) *Packet {
-	if n <= smallBuffer {
-		return smallPackets.Get().(*Packet)
+// newBuffer returns room for n bytes. Pooled arrays travel as pointers, because a
+// slice in an interface would be an allocation.
+func newBuffer(n int) []byte {
+	switch {
+	case n <= smallBuffer:
+		return smallBuffers.Get().(*[smallBuffer]byte)[:]
+	case n <= largeBuffer:
+		return largeBuffers.Get().(*[largeBuffer]byte)[:]
+	case n <= dataBuffer:
+		return dataBuffers.Get().(*[dataBuffer]byte)[:]
 	}
-	return largePackets.Get().(*Packet)
+	return make([]byte, n)
 }
 
-// grow enlarges the buffer for a payload of n bytes of which have have arrived.
-// It doubles, so that a peer has to send half of what it makes us allocate.
-func (p *Packet) grow(have, n int) {
-	size := min(max(2*len(p.buf), largeBuffer), n)
-	buf := make([]byte, size)
-	copy(buf, p.buf[:have])
+func freeBuffer(b []byte) {
+	switch len(b) {
+	case smallBuffer:
+		smallBuffers.Put((*[smallBuffer]byte)(b))
+	case largeBuffer:
+		largeBuffers.Put((*[largeBuffer]byte)(b))
+	case dataBuffer:
+		dataBuffers.Put((*[dataBuffer]byte)(b))
+	}
+}
+
+// newPacket returns a packet with room for at least the beginning of a payload
+// of n bytes. On the peer's word alone it never takes more than largeBuffer.
+func newPacket(n int) *Packet {
+	p := packets.Get().(*Packet)
+	p.buf = newBuffer(min(n, largeBuffer))
+	return p
+}
+
+// grow enlarges the full buffer towards a payload of n bytes. It at most
+// quadruples, so that a peer has to send a quarter of what it makes us take.
+func (p *Packet) grow(n int) {
+	buf := newBuffer(min(4*len(p.buf), n))
+	copy(buf, p.buf)
+	freeBuffer(p.buf)
 	p.buf = buf
 }
 
@@ -66,13 +92,9 @@ func (p *Packet) Release() {
 		return
 	}
 	closeFiles(p.FDs)
-	p.FDs, p.Payload, p.Header = nil, nil, Header{}
-	switch len(p.buf) {
-	case smallBuffer:
-		smallPackets.Put(p)
-	case largeBuffer:
-		largePackets.Put(p)
-	}
+	freeBuffer(p.buf)
+	*p = Packet{}
+	packets.Put(p)
 }
 
 func closeFiles(fds []*os.File) {

@@ -133,7 +133,7 @@ func (r *reader) payload(p *Packet, n int) error {
 	r.take(have)
 	for have < n {
 		if have == len(p.buf) {
-			p.grow(have, n)
+			p.grow(n)
 		}
 		room := min(n, len(p.buf))
 		if room-have < len(r.buf) && room == n {

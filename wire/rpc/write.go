@@ -10,7 +10,7 @@ import (
 )
 
 // Body is anything that can append its XDR form: every generated protocol type.
-type Body interface {
+type Body interface { // is protocol.Encoder
 	AppendXDR(b []byte) []byte
 }
 
@@ -69,7 +69,7 @@ type markedFD struct {
 var outgoings = sync.Pool{New: func() any { return &outgoing{bytes: make([]byte, 0, 4<<10)} }}
 
 const (
-	keepBuffer   = 1 << 16 // larger buffers are not worth keeping
+	keepBuffer   = 1 << 19 // larger buffers are not worth keeping
 	writeChunk   = 1 << 18 // how much a waiting write does between two looks at the queue
 	inPlaceTurns = 8       // how often a sender writes for others before a goroutine takes over
 )
