@@ -1,0 +1,86 @@
+package mailbox
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// Stats is what can be seen of an actor from outside, without asking it.
+type Stats struct {
+	PID       *actor.PID
+	System    int           // queued framework messages
+	Urgent    int           // queued urgent messages
+	Normal    int           // queued requests
+	Limit     int           // of Normal; 0 = none
+	Oldest    time.Duration // age of the message that waits longest
+	Busy      time.Duration // how long the message in hand has been handled; 0 = idle
+	Current   string        // type of the message in hand
+	Processed uint64
+	Refused   uint64
+	MaxDepth  int
+	Suspended bool // failed and waiting for its supervisor
+	Stopping  bool
+	Abandoned bool
+}
+
+// Depth is the number of user messages that wait.
+func (s Stats) Depth() int { return s.Urgent + s.Normal }
+
+// Stats takes the mailbox's lock for a moment; a stuck actor does not hold it. Times are up to 50 ms too large.
+func (m *Mailbox) Stats() Stats {
+	at := exact()
+	m.mu.Lock()
+	s := Stats{
+		PID:       m.self,
+		System:    m.lane[system].n,
+		Urgent:    m.lane[urgent].n,
+		Normal:    m.lane[normal].n,
+		Limit:     m.opts.Limit,
+		Processed: m.processed,
+		Refused:   m.refused,
+		MaxDepth:  m.max,
+		Suspended: m.suspended,
+		Stopping:  m.stopping,
+		Abandoned: m.abandoned,
+	}
+	oldest := int64(0)
+	for i := range m.lane {
+		if t := m.lane[i].oldest(); t != 0 && (oldest == 0 || t < oldest) {
+			oldest = t
+		}
+	}
+	current, since := m.current, m.since
+	m.mu.Unlock()
+
+	if oldest != 0 {
+		s.Oldest = time.Duration(max(0, at-oldest))
+	}
+	if current != nil {
+		s.Busy = time.Duration(max(1, at-since))
+		s.Current = typeOf(current) // its type only: the content belongs to the actor now
+	}
+	return s
+}
+
+// BusyFor is the cheap part of Stats for the sweeper: how long the message in hand has taken, and its number.
+func (m *Mailbox) BusyFor() (d time.Duration, message uint64) {
+	at := exact()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.current == nil {
+		return 0, m.processed
+	}
+	return time.Duration(max(1, at-m.since)), m.processed
+}
+
+// PID of the actor; nil before it was spawned.
+func (m *Mailbox) PID() *actor.PID { return m.self }
+
+func typeOf(msg any) string {
+	if env, ok := msg.(*actor.MessageEnvelope); ok {
+		msg = env.Message
+	}
+	return fmt.Sprintf("%T", msg)
+}
