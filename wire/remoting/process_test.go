@@ -20,7 +20,7 @@ import (
 // child is the other process. Its actor "echo" answers pings, "mute" never answers, "read" reads a
 // pipe out of a parcel and tells what it read, "exit" stops itself at the first note.
 func child(role string) {
-	opts := Options{Path: os.Getenv("REMOTING_TEST_PATH"), Registry: testRegistry(), Logger: zerolog.Nop()}
+	opts := Options{Path: os.Getenv("REMOTING_TEST_PATH"), Registry: testRegistry(), Logger: zerolog.Nop(), Heartbeat: 50 * time.Millisecond}
 	system := newSystem()
 	switch role {
 	case "serve":
@@ -237,13 +237,13 @@ func TestStoppedProcessIsNoticedByItsSilence(t *testing.T) {
 	other := spawnProcess(t, "serve", dir+"/b")
 	echo := actor.NewPID(Address(dir+"/b"), "echo")
 	p.mustPong(t, echo)
-	// The child's own period is the default of 2 s, and the longer of the two counts.
+	// The child's own period is 50 ms, and the longer of the two counts.
 	if err := other.Process.Signal(unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
 	f := mustFail(t, p.ask(t, echo, &ping{Serial: 1}), Lost)
-	if took := time.Since(began); took > 9*time.Second || !strings.Contains(f.Message, "silent") {
+	if took := time.Since(began); took > 2*time.Second || !strings.Contains(f.Message, "silent") {
 		t.Errorf("after %s: %s", took, f.Message)
 	}
 	// Its kernel still accepts for it; the handshake does not.
