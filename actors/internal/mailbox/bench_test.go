@@ -11,7 +11,7 @@ import (
 type ping struct{}
 type pong struct{}
 
-func (*pong) Urgent() {}
+func (*pong) Urgent() bool { return true }
 
 // The stock mailbox stands beside ours in each benchmark, since only the ratio of one run means something.
 func both(b *testing.B, f func(b *testing.B, system *actor.ActorSystem, opts ...actor.PropsOption)) {

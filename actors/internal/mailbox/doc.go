@@ -7,7 +7,7 @@
 //	                                       +--> Answerer(Busy)
 //
 // Lanes. System messages (framework: stop, restart, watch) come first, then urgent ones, then the rest. Urgent is what
-// has a method Urgent(), looked up in the message inside the envelope: replies, results of jobs, cancels, lifecycle.
+// has a method Urgent() that says so, looked up in the message inside the envelope: replies, results of jobs, cancels, lifecycle.
 // Within one lane the order is the order of sending; across lanes there is none.
 //
 // Limit. The normal lane is bounded. A message over the limit is handed to the Answerer at once, in the sender's

@@ -5,12 +5,13 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"sync"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
 
 // Urgent marks a message that goes before ordinary requests and is never refused: replies, results, cancels, ticks.
-type Urgent interface{ Urgent() }
+type Urgent interface{ Urgent() bool }
 
 // Reason says why a message was not delivered.
 type Reason uint8
@@ -33,9 +34,11 @@ type Answerer func(system *actor.ActorSystem, self, sender *actor.PID, msg any, 
 
 // Options of one kind of actor. A pointer to it is shared by all mailboxes of that kind: constant after first use.
 type Options struct {
-	Limit  int      // of the normal lane; 0 = none
-	Answer Answerer // nil: refused messages are only counted
-	Crash  Crasher  // nil: the supervisor gets the bare panic value
+	Kind   string        // "domain", "client": what the actor is, for whoever looks at the tree
+	Limit  int           // of the normal lane; 0 = none
+	Slow   time.Duration // a message that takes longer is for the watchdog to report; 0 = the watchdog's own limit
+	Answer Answerer      // nil: refused messages are only counted
+	Crash  Crasher       // nil: the supervisor gets the bare panic value
 }
 
 // Crasher is told of a panic on the panicking stack, so that debug.Stack still shows it. It answers whoever waits for
@@ -186,8 +189,12 @@ func (m *Mailbox) UserMessageCount() int {
 
 // laneOf sorts user messages. What the framework itself answers counts as a reply.
 func laneOf(msg any) int {
-	switch msg.(type) {
-	case Urgent, *actor.DeadLetterResponse, *actor.Touched, *actor.Touch:
+	switch msg := msg.(type) {
+	case Urgent:
+		if msg.Urgent() {
+			return urgent
+		}
+	case *actor.DeadLetterResponse, *actor.Touched, *actor.Touch:
 		return urgent
 	}
 	return normal

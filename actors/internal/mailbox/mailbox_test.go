@@ -15,7 +15,7 @@ import (
 type work struct{ n int }
 type hurry struct{ n int }
 
-func (hurry) Urgent() {}
+func (hurry) Urgent() bool { return true }
 
 // gate holds an actor inside Receive: it says that it is in, and goes on when told.
 type gate struct{ in, out chan struct{} }

@@ -10,6 +10,7 @@ import (
 // Stats is what can be seen of an actor from outside, without asking it.
 type Stats struct {
 	PID       *actor.PID
+	Kind      string
 	System    int           // queued framework messages
 	Urgent    int           // queued urgent messages
 	Normal    int           // queued requests
@@ -34,6 +35,7 @@ func (m *Mailbox) Stats() Stats {
 	m.mu.Lock()
 	s := Stats{
 		PID:       m.self,
+		Kind:      m.opts.Kind,
 		System:    m.lane[system].n,
 		Urgent:    m.lane[urgent].n,
 		Normal:    m.lane[normal].n,
@@ -74,6 +76,12 @@ func (m *Mailbox) BusyFor() (d time.Duration, message uint64) {
 	}
 	return time.Duration(max(1, at-m.since)), m.processed
 }
+
+// SlowAfter is Options.Slow of this kind of actor.
+func (m *Mailbox) SlowAfter() time.Duration { return m.opts.Slow }
+
+// Parent is the supervisor of the actor; nil at the top.
+func (m *Mailbox) Parent() *actor.PID { return m.parent }
 
 // PID of the actor; nil before it was spawned.
 func (m *Mailbox) PID() *actor.PID { return m.self }

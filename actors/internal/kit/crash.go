@@ -1,0 +1,41 @@
+package kit
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"virtree/wire/liberr"
+)
+
+// Crash is the reason of a failure, as supervisors see it: what a bare panic value leaves out.
+type Crash struct {
+	Actor   string // id of the actor
+	Message string // type of the message in hand
+	Panic   any
+	Stack   string
+}
+
+// Error is short on purpose: the framework prints it in several places. The stack is for the supervisor's log.
+func (c *Crash) Error() string {
+	return fmt.Sprintf("%s: panic in %s: %v", c.Actor, c.Message, c.Panic)
+}
+
+// Unwrap gives the panic value when it was an error.
+func (c *Crash) Unwrap() error {
+	err, _ := c.Panic.(error)
+	return err
+}
+
+// CrashStack lets a supervisor log where it happened without knowing this type.
+func (c *Crash) CrashStack() string { return c.Stack }
+
+// crashed is the mailbox's Crasher: the asker of the lost message gets an error now instead of at its deadline.
+func crashed(system *actor.ActorSystem, self, sender *actor.PID, msg, panicked any) any {
+	c := &Crash{Actor: self.Id, Message: fmt.Sprintf("%T", msg), Panic: panicked, Stack: string(debug.Stack())}
+	if !lifecycle(msg) {
+		Refuse(system, sender, msg, liberr.New(liberr.FromRPC, liberr.InternalError, "%s failed: %v", self.Id, panicked))
+	}
+	return c
+}

@@ -1,0 +1,145 @@
+package kit
+
+import (
+	"context"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+
+	"virtree/actors/internal/mailbox"
+	"virtree/supervisors"
+)
+
+// Watchdog looks at all actors of a system at an interval and reports those that do not come back from a message. It
+// reads what mailboxes publish, so nothing that an actor does can hold it up. Zero fields have defaults.
+type Watchdog struct {
+	System  *actor.ActorSystem
+	Log     zerolog.Logger
+	Every   time.Duration // between two looks; 1 s
+	Slow    time.Duration // report; 5 s. Options of the kind of actor (Slow) go before it
+	Abandon time.Duration // after so long the supervisor is told; 30 s; < 0 = never
+	// OnAbandon replaces telling the parent.
+	OnAbandon func(Stuck)
+	// OnSlow is told at each report, OnBack when such an actor has come back.
+	OnSlow, OnBack func(Stuck)
+
+	seen map[*mailbox.Mailbox]*episode
+}
+
+// Stuck is an actor that has been in one message for long.
+type Stuck struct {
+	PID, Parent *actor.PID
+	Message     string // type of the message in hand
+	Busy        time.Duration
+	Waiting     int // user messages behind it
+	Stack       string
+}
+
+// episode is one message that was reported.
+type episode struct {
+	message uint64
+	stuck   Stuck
+	told    bool // the supervisor was
+	looked  bool // in this sweep
+}
+
+// Run sweeps until ctx ends.
+func (w *Watchdog) Run(ctx context.Context) {
+	w.defaults()
+	t := time.NewTicker(w.Every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			w.sweep()
+		}
+	}
+}
+
+func (w *Watchdog) defaults() {
+	or := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	or(&w.Every, time.Second)
+	or(&w.Slow, 5*time.Second)
+	or(&w.Abandon, 30*time.Second)
+	if w.seen == nil {
+		w.seen = make(map[*mailbox.Mailbox]*episode)
+	}
+	if w.OnAbandon == nil {
+		w.OnAbandon = w.tellParent
+	}
+}
+
+func (w *Watchdog) sweep() {
+	w.defaults()
+	var all stacks // taken once per sweep, and only when there is news
+	for _, m := range mailbox.RegistryOf(w.System).All() {
+		busy, message := m.BusyFor()
+		limit := m.SlowAfter()
+		if limit == 0 {
+			limit = w.Slow
+		}
+		if busy < limit {
+			continue
+		}
+		e := w.seen[m]
+		if e != nil && e.message != message {
+			w.back(e)
+			e = nil
+		}
+		if e == nil {
+			if all == nil {
+				all = newStacks()
+			}
+			s := m.Stats()
+			e = &episode{message: message, stuck: Stuck{PID: m.PID(), Parent: m.Parent(), Message: s.Current, Stack: all.find(m.PID().Id, "")}}
+			w.seen[m] = e
+			e.stuck.Busy, e.stuck.Waiting = busy, s.Depth()
+			w.report(e)
+		}
+		e.looked = true
+		e.stuck.Busy = busy
+		if w.Abandon > 0 && busy >= max(w.Abandon, limit) && !e.told {
+			e.told = true
+			w.OnAbandon(e.stuck)
+		}
+	}
+	for m, e := range w.seen {
+		if !e.looked {
+			delete(w.seen, m)
+			w.back(e)
+		}
+		e.looked = false
+	}
+}
+
+func (w *Watchdog) report(e *episode) {
+	s := e.stuck
+	w.Log.Error().Str("actor", s.PID.Id).Str("type", s.Message).Dur("busy", s.Busy).Int("waiting", s.Waiting).
+		Str("stack", s.Stack).Msg("actor does not come back")
+	if w.OnSlow != nil {
+		w.OnSlow(s)
+	}
+}
+
+func (w *Watchdog) back(e *episode) {
+	w.Log.Warn().Str("actor", e.stuck.PID.Id).Str("type", e.stuck.Message).Dur("busy", e.stuck.Busy).Msg("actor came back")
+	if w.OnBack != nil {
+		w.OnBack(e.stuck)
+	}
+}
+
+// tellParent leaves the decision to the supervisor; an actor without one can only be reported.
+func (w *Watchdog) tellParent(s Stuck) {
+	if s.Parent == nil {
+		w.Log.Error().Str("actor", s.PID.Id).Msg("stuck actor has no supervisor")
+		return
+	}
+	w.System.Root.Send(s.Parent, &supervisors.ChildStuck{Child: s.PID, Message: s.Message, Busy: s.Busy, Stack: s.Stack})
+}

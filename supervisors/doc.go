@@ -1,0 +1,2 @@
+// Package supervisors is the tree itself.
+package supervisors
