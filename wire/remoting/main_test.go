@@ -1,7 +1,6 @@
 package remoting
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -251,5 +250,3 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
-
-func equalBytes(a, b []byte) bool { return bytes.Equal(a, b) }
