@@ -75,7 +75,7 @@ if ! v domstate $name 2>/dev/null | grep -q running; then
 	# script gives virsh the terminal that it insists on; the pipe ends it when the
 	# guest has said that it is up.
 	rm -f "$root/console.txt"
-	timeout 90 script -qefc "virsh -c '$uri' console $name" "$root/console.txt" </dev/zero >/dev/null 2>&1 &
+	sleep 90 | timeout 90 script -qefc "virsh -c '$uri' console $name" "$root/console.txt" >/dev/null 2>&1 &
 	console=$!
 	for _ in $(seq 800); do
 		grep -qs 'virtree guest ready' "$root/console.txt" && break

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -94,13 +95,8 @@ func Open(ctx context.Context, kind Kind, opt Options) (*Target, error) {
 	if why := Missing(kind); why != "" {
 		return nil, fmt.Errorf("%s: %s", kind, why)
 	}
-	// Short, because monitor sockets lie deep below it and a path may have 107 bytes;
-	// open to others, because QEMU may run as a user of its own.
-	dir, err := os.MkdirTemp("/tmp", "vt")
+	dir, err := newRoot()
 	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
 	t := &Target{Kind: kind, Dir: dir, args: opt.Args}
@@ -132,6 +128,22 @@ func Open(ctx context.Context, kind Kind, opt Options) (*Target, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// newRoot makes a folder whose name is short, because monitor sockets lie deep below
+// it and a path may have 107 bytes; always of one length, because virsh's tables are
+// as wide as the paths in them; open to others, because QEMU may run as its own user.
+func newRoot() (string, error) {
+	for {
+		dir := fmt.Sprintf("/tmp/vt%06x", rand.IntN(1<<24))
+		err := os.Mkdir(dir, 0o755)
+		if err == nil {
+			err = os.Chmod(dir, 0o755) // whatever the umask says
+		}
+		if !os.IsExist(err) {
+			return dir, err
+		}
+	}
 }
 
 // shareProbes lets every tree of one build share what it learned about QEMU, as the
