@@ -45,6 +45,13 @@ func (c *Call) Descriptors() []int { return c.FDs }
 // SetDescriptors puts received descriptors in place.
 func (c *Call) SetDescriptors(fds []int) { c.FDs = fds }
 
+// Refuse makes the reply to a call that could not be delivered, and frees its descriptors.
+func (c *Call) Refuse(err *liberr.Error) any {
+	CloseFDs(c.FDs)
+	c.FDs = nil
+	return &Reply{Serial: c.Serial, Err: err}
+}
+
 // Reply answers a Call: Ret or Err, never both. A good reply to a stream procedure carries Stream.
 type Reply struct {
 	Serial uint64
@@ -103,6 +110,9 @@ type StreamEnded struct {
 // RequestSerial pairs it with StreamResult.
 func (s *StreamEnded) RequestSerial() uint64 { return s.Serial }
 
+// Refuse makes the answer to an end that could not be delivered.
+func (s *StreamEnded) Refuse(err *liberr.Error) any { return &StreamResult{Serial: s.Serial, Err: err} }
+
 // StreamResult answers StreamEnded: Err goes to the client in answer to its finish.
 type StreamResult struct {
 	Serial uint64
@@ -117,6 +127,9 @@ type Subscribe struct{ Serial uint64 }
 
 // RequestSerial pairs it with SubscribeResult.
 func (s *Subscribe) RequestSerial() uint64 { return s.Serial }
+
+// Refuse makes the answer to a subscription that could not be delivered.
+func (s *Subscribe) Refuse(err *liberr.Error) any { return &SubscribeResult{Serial: s.Serial, Err: err} }
 
 // SubscribeResult tells that events flow from now on, or why not.
 type SubscribeResult struct {

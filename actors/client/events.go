@@ -1,0 +1,176 @@
+package client
+
+import (
+	"regexp"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"virtree/actors/internal/call"
+	"virtree/wire/liberr"
+	"virtree/wire/protocol"
+	"virtree/wire/rpc"
+	"virtree/wire/xdr"
+)
+
+// registration is one event callback of the client.
+type registration struct {
+	id     int32 // the callback id; -1 in the legacy forms, which have none
+	object string
+	event  int32
+	filter *protocol.UUID // only this object's events
+	name   string         // likewise, for node devices; for monitor events the event's name
+	match  *regexp.Regexp // monitor events by pattern instead
+}
+
+// registry holds the client's registrations and the subscriptions to branches they need.
+type registry struct {
+	list   []registration
+	nextID int32
+	// subscribed holds, by branch name, who delivers that branch's events.
+	subscribed map[string]*actor.PID
+}
+
+// release ends all subscriptions.
+func (r *registry) release(ctx actor.Context) {
+	for _, pid := range r.subscribed {
+		ctx.Request(pid, &call.Unsubscribe{})
+	}
+	r.subscribed = nil
+}
+
+// lost forgets the subscription to a branch that died; what was registered is subscribed again with the
+// next registration or call that reaches the branch.
+func (r *registry) lost(who *actor.PID) {
+	for name, pid := range r.subscribed {
+		if pid.Id == who.Id && pid.Address == who.Address {
+			delete(r.subscribed, name)
+		}
+	}
+}
+
+// eventBranch names the branch whose events an object kind has.
+func (c *client) eventBranch(object string) string {
+	switch object {
+	case "network", "secret":
+		return c.branchOf(object)
+	case "storage_pool":
+		return c.branchOf("storage")
+	case "node_device":
+		return c.branchOf("nodedev")
+	}
+	return c.branchOf("hypervisor")
+}
+
+// register enters a registration, and answers the packet once the branch delivers.
+func (c *client) register(ctx actor.Context, p *rpc.Packet, reg registration, legacy bool, answer func(id int32) protocol.Encoder) (protocol.Encoder, error) {
+	if !c.opened {
+		return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+	}
+	branch := c.eventBranch(reg.object)
+	to := c.conf.Branch(branch)
+	if branch == "" || to == nil {
+		proc, _ := protocol.Lookup(p.Program, p.Version, p.Proc)
+		return nil, call.Unsupported(proc, liberr.FromNone)
+	}
+	reg.id = -1
+	if !legacy {
+		reg.id = c.events.nextID
+		c.events.nextID++
+	}
+	if _, ok := c.events.subscribed[branch]; ok {
+		c.events.list = append(c.events.list, reg)
+		return answer(reg.id), nil
+	}
+	c.subscribe(ctx, branch, to, func(err *liberr.Error) {
+		if err != nil {
+			c.refuse(p, err)
+			return
+		}
+		c.events.list = append(c.events.list, reg)
+		c.respond(p, answer(reg.id))
+	})
+	return nil, errLater
+}
+
+// subscribe asks a branch for its events.
+func (c *client) subscribe(ctx actor.Context, branch string, to *actor.PID, then func(*liberr.Error)) {
+	pend := &pending{then: func(_ actor.Context, answer any) {
+		err := liberr.New(liberr.FromRPC, liberr.InternalError, "unexpected answer %T", answer)
+		switch m := answer.(type) {
+		case *call.SubscribeResult:
+			err = m.Err
+		case *call.Reply:
+			err = m.Err
+		}
+		if err == nil {
+			if c.events.subscribed == nil {
+				c.events.subscribed = map[string]*actor.PID{}
+			}
+			c.events.subscribed[branch] = to
+		}
+		then(err)
+	}}
+	serial, _ := c.asks.Add(to, time.Time{}, pend)
+	c.watch(ctx, to)
+	ctx.Request(to, &call.Subscribe{Serial: serial})
+}
+
+// remove drops the first registration that fits, or says that there is none.
+func (c *client) remove(fits func(*registration) bool, missing *liberr.Error) (protocol.Encoder, error) {
+	if !c.opened {
+		return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+	}
+	for i := range c.events.list {
+		if fits(&c.events.list[i]) {
+			c.events.list = append(c.events.list[:i], c.events.list[i+1:]...)
+			return nil, nil
+		}
+	}
+	return nil, missing
+}
+
+// event sends one event to every callback that wants it.
+func (c *client) event(ev *call.Event) {
+	if c.closing {
+		return
+	}
+	c.conn.Cork()
+	defer c.conn.Uncork()
+	for i := range c.events.list {
+		r := &c.events.list[i]
+		if r.object != ev.Object || r.event != ev.ID || !r.wants(ev) {
+			continue
+		}
+		proc, legacy := messageOf(ev)
+		if r.id < 0 {
+			if legacy != nil {
+				c.message(legacy, ev.Payload)
+			}
+			continue
+		}
+		c.message(proc, append(xdr.AppendInt32(make([]byte, 0, 4+len(ev.Payload)), r.id), ev.Payload...))
+	}
+}
+
+// wants checks the filters.
+func (r *registration) wants(ev *call.Event) bool {
+	switch {
+	case r.filter != nil && *r.filter != ev.UUID:
+		return false
+	case r.match != nil:
+		return r.match.MatchString(ev.Name)
+	case r.name != "":
+		return r.name == ev.Name
+	}
+	return true
+}
+
+// messageOf finds the procedures that carry an event: with callback id, and the legacy one.
+func messageOf(ev *call.Event) (proc, legacy *protocol.Procedure) {
+	if ev.ID == call.EventMonitor {
+		return protocol.QemuDomainMonitorEvent.Procedure, nil
+	}
+	e, _ := protocol.LookupEvent(ev.Object, ev.ID)
+	return e.Message, e.Legacy
+}

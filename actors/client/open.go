@@ -1,0 +1,273 @@
+package client
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"virtree/actors/internal/call"
+	"virtree/wire/liberr"
+	"virtree/wire/protocol"
+	"virtree/wire/rpc"
+	"virtree/wire/virt"
+)
+
+// local names the procedures that belong to the connection itself.
+var local map[*protocol.Procedure]func(*client, actor.Context, *rpc.Packet) (protocol.Encoder, error)
+
+func init() {
+	local = map[*protocol.Procedure]func(*client, actor.Context, *rpc.Packet) (protocol.Encoder, error){
+		protocol.AuthList.Procedure:                                (*client).authList,
+		protocol.AuthPolkit.Procedure:                              (*client).authPolkit,
+		protocol.AuthSASLInit.Procedure:                            (*client).authSASL,
+		protocol.AuthSASLStart.Procedure:                           (*client).authSASL,
+		protocol.AuthSASLStep.Procedure:                            (*client).authSASL,
+		protocol.ConnectOpen.Procedure:                             (*client).connectOpen,
+		protocol.ConnectClose.Procedure:                            (*client).connectClose,
+		protocol.ConnectGetURI.Procedure:                           (*client).connectURI,
+		protocol.ConnectSupportsFeature.Procedure:                  (*client).feature,
+		protocol.ConnectRegisterCloseCallback.Procedure:            (*client).registerClose,
+		protocol.ConnectUnregisterCloseCallback.Procedure:          (*client).unregisterClose,
+		protocol.ConnectSetIdentity.Procedure:                      (*client).setIdentity,
+		protocol.ConnectDomainEventRegister.Procedure:              (*client).eventRegister,
+		protocol.ConnectDomainEventDeregister.Procedure:            (*client).eventDeregister,
+		protocol.ConnectDomainEventRegisterAny.Procedure:           (*client).eventRegisterAny,
+		protocol.ConnectDomainEventDeregisterAny.Procedure:         (*client).eventDeregisterAny,
+		protocol.ConnectDomainEventCallbackRegisterAny.Procedure:   (*client).domainCallbackRegister,
+		protocol.ConnectDomainEventCallbackDeregisterAny.Procedure: (*client).domainCallbackDeregister,
+		protocol.ConnectNetworkEventRegisterAny.Procedure:          (*client).networkEventRegister,
+		protocol.ConnectNetworkEventDeregisterAny.Procedure:        (*client).networkEventDeregister,
+		protocol.ConnectStoragePoolEventRegisterAny.Procedure:      (*client).poolEventRegister,
+		protocol.ConnectStoragePoolEventDeregisterAny.Procedure:    (*client).poolEventDeregister,
+		protocol.ConnectNodeDeviceEventRegisterAny.Procedure:       (*client).nodeDeviceEventRegister,
+		protocol.ConnectNodeDeviceEventDeregisterAny.Procedure:     (*client).nodeDeviceEventDeregister,
+		protocol.ConnectSecretEventRegisterAny.Procedure:           (*client).secretEventRegister,
+		protocol.ConnectSecretEventDeregisterAny.Procedure:         (*client).secretEventDeregister,
+		protocol.QemuConnectDomainMonitorEventRegister.Procedure:   (*client).monitorEventRegister,
+		protocol.QemuConnectDomainMonitorEventDeregister.Procedure: (*client).monitorEventDeregister,
+		protocol.AdminConnectOpen.Procedure:                        (*client).adminOpen,
+		protocol.AdminConnectClose.Procedure:                       (*client).connectClose,
+	}
+}
+
+func decode(p *rpc.Packet, v protocol.Decodable) error {
+	if err := protocol.Unmarshal(p.Payload, v); err != nil {
+		return liberr.New(liberr.FromRPC, liberr.RPC, "Unable to decode message payload").WithCause(err)
+	}
+	return nil
+}
+
+// connectOpen parses the URI, finds the driver that serves it and asks that driver's branch, so that a
+// connection which is open has somebody behind it.
+func (c *client) connectOpen(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
+	var a protocol.ConnectOpenArgs
+	if err := decode(p, &a); err != nil {
+		return nil, err
+	}
+	if c.opened {
+		return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "connection already open")
+	}
+	name := ""
+	if a.Name != nil {
+		name = *a.Name
+	}
+	scheme, uri, err := c.resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	if a.Flags&virt.ConnectRo != 0 && !c.caller.ReadOnly {
+		ro := *c.caller
+		ro.ReadOnly = true
+		c.caller = &ro
+	}
+	to := c.conf.Branch(c.conf.Drivers[scheme])
+	if to == nil {
+		return nil, liberr.New(liberr.FromNone, liberr.NoConnect, "%s", name)
+	}
+	c.scheme, c.uri = scheme, uri
+	header := p.Header
+	pend := &pending{bytes: len(p.Payload) + overhead}
+	pend.then = func(ctx actor.Context, answer any) {
+		r, _ := answer.(*call.Reply)
+		if r != nil && r.Err == nil {
+			c.opened = true
+		}
+		if r == nil {
+			r = &call.Reply{Err: liberr.New(liberr.FromRPC, liberr.InternalError, "unexpected answer %T", answer)}
+		}
+		c.reply(ctx, header, protocol.ConnectOpen.Procedure, to, r)
+		p.Release()
+	}
+	serial, _ := c.asks.Add(to, time.Time{}, pend)
+	c.watch(ctx, to)
+	c.inFlight++
+	ctx.Request(to, &call.Call{Proc: protocol.ConnectOpen.Procedure, Serial: serial, Args: p.Payload, Caller: c.caller})
+	return nil, errLater
+}
+
+// resolve finds the driver for a URI: its scheme, and the URI as CONNECT_GET_URI will show it.
+func (c *client) resolve(name string) (scheme, uri string, err error) {
+	mode := "system"
+	if c.conf.Session {
+		mode = "session"
+	}
+	if name == "" {
+		if c.conf.Primary == "" {
+			return "", "", liberr.New(liberr.FromNone, liberr.NoConnect, "%s", name)
+		}
+		return c.conf.Primary, c.conf.Primary + ":///" + mode, nil
+	}
+	u, perr := url.Parse(name)
+	if perr != nil {
+		return "", "", liberr.New(liberr.FromNone, liberr.InternalError, "Unable to parse URI %s", name)
+	}
+	scheme, _, _ = strings.Cut(u.Scheme, "+")
+	if c.conf.Drivers[scheme] == "" {
+		return "", "", liberr.New(liberr.FromNone, liberr.NoConnect, "%s", name)
+	}
+	if u.Path != "/"+mode {
+		if scheme == "qemu" {
+			what := "QEMU URI path '" + u.Path + "', try qemu:///" + mode
+			if u.Path == "" {
+				return "", "", liberr.New(liberr.FromQemu, liberr.InternalError, "no QEMU URI path given, try qemu:///%s", mode)
+			}
+			return "", "", liberr.New(liberr.FromQemu, liberr.InternalError, "unexpected %s", what)
+		}
+		return "", "", liberr.New(driverDomain[scheme], liberr.InternalError, "unexpected %s URI path '%s', try %s:///%s", scheme, u.Path, scheme, mode)
+	}
+	return scheme, name, nil
+}
+
+// driverDomain is the error domain in which a scheme's driver speaks.
+var driverDomain = map[string]liberr.Domain{
+	"network": liberr.FromNetwork, "storage": liberr.FromStorage, "nodedev": liberr.FromNodedev,
+	"nwfilter": liberr.FromNwfilter, "secret": liberr.FromSecret, "interface": liberr.FromInterface,
+}
+
+// connectClose answers and closes once the answer has left.
+func (c *client) connectClose(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
+	_ = c.conn.Send(p.Header.ReplyTo(rpc.OK), nil)
+	c.done(p)
+	c.conn.CloseAfterFlush() // the reader then ends, and with it this actor
+	return nil, errLater
+}
+
+func (c *client) connectURI(_ actor.Context, _ *rpc.Packet) (protocol.Encoder, error) {
+	if !c.opened {
+		return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+	}
+	return &protocol.ConnectGetURIRet{URI: c.uri}, nil
+}
+
+// feature answers what the daemon itself can do; driver features go to the driver. It works before the
+// connection is open for keepalive alone, which switches the server's own pings on.
+func (c *client) feature(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
+	var a protocol.ConnectSupportsFeatureArgs
+	if err := decode(p, &a); err != nil {
+		return nil, err
+	}
+	yes := &protocol.ConnectSupportsFeatureRet{Supported: 1}
+	switch a.Feature {
+	case featureProgramKeepalive:
+		c.startKeepalive(ctx)
+		return yes, nil
+	case featureFDPassing:
+		if c.kind.Unix() {
+			return yes, nil
+		}
+		return &protocol.ConnectSupportsFeatureRet{}, nil
+	case featureEventCallback, featureCloseCallback:
+		if !c.opened {
+			break
+		}
+		return yes, nil
+	}
+	to, err := c.route(protocol.ConnectSupportsFeature.Procedure)
+	if !c.opened {
+		err = liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.forward(ctx, p, protocol.ConnectSupportsFeature.Procedure, to)
+	return nil, errLater
+}
+
+// Feature numbers that the daemon answers, whatever the driver.
+const (
+	featureFDPassing        = 8
+	featureProgramKeepalive = 10
+	featureEventCallback    = 14
+	featureCloseCallback    = 15
+)
+
+func (c *client) registerClose(actor.Context, *rpc.Packet) (protocol.Encoder, error) {
+	if !c.opened {
+		return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+	}
+	c.closeWatch = true
+	return nil, nil
+}
+
+func (c *client) unregisterClose(actor.Context, *rpc.Packet) (protocol.Encoder, error) {
+	c.closeWatch = false
+	return nil, nil
+}
+
+// adminOpen opens an admin connection; the socket let in only who may.
+func (c *client) adminOpen(_ actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
+	var a protocol.AdminConnectOpenArgs
+	if err := decode(p, &a); err != nil {
+		return nil, err
+	}
+	if err := call.CheckFlags(a.Flags, 0, liberr.FromAdmin, "adminConnectOpen"); err != nil {
+		return nil, err
+	}
+	c.opened = true
+	return nil, nil
+}
+
+// setIdentity replaces the caller's identity by that of the client a proxy speaks for. Only root may: it
+// could be anybody anyway.
+func (c *client) setIdentity(_ actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
+	var a protocol.ConnectSetIdentityArgs
+	if err := decode(p, &a); err != nil {
+		return nil, err
+	}
+	if !c.opened {
+		return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+	}
+	if c.caller.UID != 0 || !c.kind.Unix() {
+		return nil, liberr.New(liberr.FromAccess, liberr.AccessDenied, "only root may set the identity of a connection")
+	}
+	id := *c.caller
+	for _, par := range a.Params {
+		v := par.Value
+		switch par.Field {
+		case virt.ConnectIdentityUserName:
+			id.User = v.S
+		case virt.ConnectIdentityUnixUserID:
+			id.UID = uint32(v.Ul)
+		case virt.ConnectIdentityGroupName:
+			id.Group = v.S
+		case virt.ConnectIdentityUnixGroupID:
+			id.GID = uint32(v.Ul)
+		case virt.ConnectIdentityProcessID:
+			id.PID = int32(v.L)
+		case virt.ConnectIdentityProcessTime:
+			id.PIDStart = v.Ul
+		case virt.ConnectIdentitySASLUserName:
+			id.SASLUser = v.S
+		case virt.ConnectIdentityX509DistinguishedName:
+			id.X509Name = v.S
+		case virt.ConnectIdentitySelinuxContext:
+			id.SELinux = v.S
+		default:
+			return nil, liberr.New(liberr.FromNone, liberr.ArgumentUnsupported, "parameter '%s' not supported", par.Field)
+		}
+	}
+	c.caller = &id
+	return nil, nil
+}
