@@ -1,0 +1,82 @@
+package kit
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+
+	"virtree/supervisors"
+)
+
+type stall struct{ enter, leave chan struct{} }
+
+//go:noinline
+func stallHere(s stall) { s.enter <- struct{}{}; <-s.leave }
+
+func TestWatchdogReportsOnceTellsTheParentAndSeesTheReturn(t *testing.T) {
+	system, _ := newSystem()
+	told := make(chan *supervisors.ChildStuck, 4)
+	ready := make(chan *actor.PID, 2)
+	system.Root.Spawn(Func(func(c actor.Context) {
+		switch m := c.Message().(type) {
+		case *actor.Started:
+			for range 2 {
+				ready <- c.Spawn(Func(func(c actor.Context) {
+					if s, ok := c.Message().(stall); ok {
+						stallHere(s)
+					}
+				}))
+			}
+		case *supervisors.ChildStuck:
+			told <- m
+		}
+	}))
+	pid := within(t, ready, "a child")
+	within(t, ready, "an innocent sibling")
+	s := stall{make(chan struct{}), make(chan struct{})}
+	system.Root.Send(pid, s)
+	within(t, s.enter, "the stall")
+	system.Root.Send(pid, request{1})
+
+	log := &log{}
+	reports, backs := make(chan Stuck, 4), make(chan Stuck, 4)
+	w := &Watchdog{System: system, Log: zerolog.New(log), Slow: time.Nanosecond, Abandon: time.Millisecond,
+		OnSlow: func(s Stuck) { reports <- s }, OnBack: func(s Stuck) { backs <- s }}
+	for range 3 {
+		time.Sleep(2 * time.Millisecond) // age is what is tested
+		w.sweep()
+	}
+	r := within(t, reports, "the report")
+	if r.PID.Id != pid.Id || r.Message != "kit.stall" || r.Waiting != 1 || !strings.Contains(r.Stack, "kit.stallHere") {
+		t.Errorf("report %+v", r)
+	}
+	if m := within(t, told, "ChildStuck"); m.Child.Id != pid.Id || m.Busy < time.Millisecond || m.Stack == "" {
+		t.Errorf("told %+v", m)
+	}
+	close(s.leave)
+	eventually(t, "it has come back", func() bool { w.sweep(); return len(backs) == 1 })
+	if len(reports)+len(told) != 0 {
+		t.Errorf("%d more reports, %d more told", len(reports), len(told))
+	}
+	if l := log.String(); strings.Count(l, "does not come back") != 1 || strings.Count(l, "came back") != 1 {
+		t.Errorf("log %s", l)
+	}
+}
+
+func TestWatchdogKeepsTheLimitOfTheKind(t *testing.T) {
+	system, _ := newSystem()
+	s := stall{make(chan struct{}), make(chan struct{})}
+	pid := system.Root.Spawn(Func(func(c actor.Context) {
+		if s, ok := c.Message().(stall); ok {
+			stallHere(s)
+		}
+	}, Slow(time.Hour)))
+	system.Root.Send(pid, s)
+	within(t, s.enter, "the stall")
+	w := &Watchdog{System: system, Log: zerolog.Nop(), Slow: time.Nanosecond, OnSlow: func(s Stuck) { t.Errorf("reported %+v", s) }}
+	w.sweep()
+	close(s.leave)
+}
