@@ -44,8 +44,12 @@ var measured = []*regexp.Regexp{
 	regexp.MustCompile(`(?m)^(\s*(?:cpu_time|user_time|system_time|vcpu_time)\s+)[0-9.]+ seconds$`), // cpu-stats
 	regexp.MustCompile(`(?m)^(4KiB: )[0-9]+$`),                                                      // freepages
 	regexp.MustCompile(`(?m)^(\s*(?:Total|\d+): +)[0-9]+ KiB$`),                                     // freecell
-	regexp.MustCompile(`("timestamp":\{"seconds":)[0-9]+,"microseconds":[0-9]+\}`),                  // monitor events
-	regexp.MustCompile(`(?m)^([0-9]{4}-[0-9]{2}-[0-9]{2}) [0-9:.+]+`),                               // event --timestamp
+	regexp.MustCompile(`(\b)[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z`),                                  // QEMU's own messages
+	regexp.MustCompile(`(?m)^(event \w+ at )[0-9.]+`),                                               // qemu-monitor-event
+	regexp.MustCompile(`(?m)^( \w+_total_times )[0-9]+$`),                                           // domblkstat
+	regexp.MustCompile(`(of process )[0-9]+`),
+	regexp.MustCompile(`("timestamp":\{"seconds":)[0-9]+,"microseconds":[0-9]+\}`), // monitor events
+	regexp.MustCompile(`(?m)^([0-9]{4}-[0-9]{2}-[0-9]{2}) [0-9:.+]+`),              // event --timestamp
 }
 
 var (

@@ -65,6 +65,10 @@ func Play(ctx context.Context, t *lab.Target, s *Scenario) ([]Outcome, error) {
 	if err := os.MkdirAll(p.work, 0o755); err != nil {
 		return nil, err
 	}
+	// QEMU, which may run as a user of its own, makes sockets and logs there.
+	if err := os.Chmod(p.work, 0o777); err != nil {
+		return nil, err
+	}
 	image := lab.Image{DomainType: "qemu"}
 	if usesGuest(s) {
 		var err error
