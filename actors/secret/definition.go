@@ -1,0 +1,207 @@
+package secret
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"virtree/wire/liberr"
+	"virtree/wire/protocol"
+	"virtree/wire/virt"
+)
+
+// definition is what a secret's XML says.
+type definition struct {
+	uuid        protocol.UUID
+	ephemeral   bool // never on disk
+	private     bool // its value is not given to clients
+	description string
+	usageType   int32
+	usageID     string // empty exactly when the type is none
+}
+
+// usage is one way a secret can be used: its name, the element that holds its id, and libvirt's complaint without one.
+type usage struct{ name, element, missing string }
+
+var usages = []usage{
+	virt.SecretUsageTypeNone:   {name: "none"},
+	virt.SecretUsageTypeVolume: {"volume", "volume", "volume usage specified, but volume path is missing"},
+	virt.SecretUsageTypeCeph:   {"ceph", "name", "Ceph usage specified, but name is missing"},
+	virt.SecretUsageTypeIscsi:  {"iscsi", "target", "iSCSI usage specified, but target is missing"},
+	virt.SecretUsageTypeTLS:    {"tls", "name", "TLS usage specified, but name is missing"},
+	virt.SecretUsageTypeVtpm:   {"vtpm", "name", "vTPM usage specified, but name is missing"},
+}
+
+// element is a part of the document as it was written.
+type element struct {
+	XMLName  xml.Name
+	Attrs    []xml.Attr `xml:",any,attr"`
+	Text     string     `xml:",chardata"`
+	Children []element  `xml:",any"`
+}
+
+func (e *element) attr(name string) string {
+	for _, a := range e.Attrs {
+		if a.Name.Space == "" && a.Name.Local == name {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+// child returns the first child element of that name, nil if there is none.
+func (e *element) child(name string) *element {
+	for i := range e.Children {
+		if e.Children[i].XMLName.Local == name {
+			return &e.Children[i]
+		}
+	}
+	return nil
+}
+
+func (e *element) text(name string) string {
+	if c := e.child(name); c != nil {
+		return c.Text
+	}
+	return ""
+}
+
+// origin is what libvirt calls a document that came with a call.
+const origin = "(definition_of_secret)"
+
+// parse reads a definition. validate also holds it against the schema. A missing UUID is made up.
+func parse(doc []byte, validate bool) (*definition, error) {
+	root, err := decode(doc)
+	if err != nil {
+		return nil, err
+	}
+	if root.XMLName.Local != "secret" {
+		return nil, liberr.New(liberr.FromXML, liberr.XMLError, "expecting root element of 'secret', not '%s'", root.XMLName.Local)
+	}
+	if validate {
+		if err := checkSchema(root); err != nil {
+			return nil, err
+		}
+	}
+	d := &definition{description: root.text("description")}
+	if d.ephemeral, err = yesNo(root, "ephemeral"); err != nil {
+		return nil, err
+	}
+	if d.private, err = yesNo(root, "private"); err != nil {
+		return nil, err
+	}
+	if s := root.text("uuid"); s == "" {
+		d.uuid = protocol.UUID(uuid.New())
+	} else if d.uuid, err = parseUUID(s); err != nil {
+		return nil, err
+	}
+	if u := root.child("usage"); u != nil {
+		if err := d.parseUsage(u); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// decode reads the document; exactly one element is in it.
+func decode(doc []byte) (*element, error) {
+	if len(doc) == 0 {
+		return nil, liberr.Raw(from, liberr.XMLDetail, origin+":1: Document is empty\n(null)\n^")
+	}
+	dec := xml.NewDecoder(strings.NewReader(string(doc)))
+	var root element
+	err := dec.Decode(&root)
+	for err == nil {
+		var t xml.Token
+		if t, err = dec.Token(); err == io.EOF {
+			return &root, nil
+		}
+		if _, more := t.(xml.StartElement); more {
+			err = &xml.SyntaxError{Msg: "Extra content at the end of the document", Line: 1}
+		}
+	}
+	line, text := 1, err.Error()
+	var syntax *xml.SyntaxError
+	if errors.As(err, &syntax) {
+		line, text = syntax.Line, syntax.Msg
+	}
+	return nil, liberr.Raw(from, liberr.XMLDetail, fmt.Sprintf("%s:%d: %s", origin, line, text)).WithCause(err)
+}
+
+func yesNo(e *element, name string) (bool, error) {
+	switch e.attr(name) {
+	case "yes":
+		return true, nil
+	case "no", "":
+		return false, nil
+	}
+	return false, liberr.New(from, liberr.XMLError, "invalid value of '%s'", name)
+}
+
+func (d *definition) parseUsage(u *element) error {
+	name := u.attr("type")
+	if name == "" {
+		return liberr.New(from, liberr.XMLError, "unknown secret usage type")
+	}
+	for t := range usages {
+		if usages[t].name != name {
+			continue
+		}
+		d.usageType = int32(t)
+		if t == virt.SecretUsageTypeNone {
+			return nil
+		}
+		if d.usageID = u.text(usages[t].element); d.usageID == "" {
+			return liberr.New(from, liberr.InternalError, "%s", usages[t].missing)
+		}
+		return nil
+	}
+	return liberr.New(from, liberr.ConfigUnsupported, "unknown secret usage type %s", name)
+}
+
+// parseUUID takes what libvirt takes: 32 hexadecimal digits with dashes anywhere between bytes, and space around.
+func parseUUID(s string) (u protocol.UUID, err error) {
+	bad := liberr.New(from, liberr.InternalError, "malformed uuid element")
+	s = strings.TrimSpace(s)
+	for i := range u {
+		s = strings.TrimLeft(s, "-")
+		if len(s) < 2 {
+			return u, bad
+		}
+		if _, e := fmt.Sscanf(s[:2], "%02x", &u[i]); e != nil || strings.ContainsAny(s[:2], "-+ ") {
+			return u, bad
+		}
+		s = s[2:]
+	}
+	if s != "" {
+		return u, bad
+	}
+	return u, nil
+}
+
+var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&apos;")
+
+// format prints the definition as libvirt does.
+func (d *definition) format() string {
+	yn := map[bool]string{false: "no", true: "yes"}
+	var b strings.Builder
+	fmt.Fprintf(&b, "<secret ephemeral='%s' private='%s'>\n  <uuid>%s</uuid>\n", yn[d.ephemeral], yn[d.private], d.uuid)
+	if d.description != "" {
+		fmt.Fprintf(&b, "  <description>%s</description>\n", escaper.Replace(d.description))
+	}
+	if d.usageType != virt.SecretUsageTypeNone {
+		u := usages[d.usageType]
+		fmt.Fprintf(&b, "  <usage type='%s'>\n    <%s>%s</%s>\n  </usage>\n", u.name, u.element, escaper.Replace(d.usageID), u.element)
+	}
+	b.WriteString("</secret>\n")
+	return b.String()
+}
+
+// wire is how the protocol names the secret.
+func (d *definition) wire() protocol.Secret {
+	return protocol.Secret{UUID: d.uuid, UsageType: d.usageType, UsageID: d.usageID}
+}

@@ -1,0 +1,48 @@
+package secret
+
+import (
+	"virtree/wire/liberr"
+	"virtree/wire/protocol"
+)
+
+// Ask asks for the value of a secret, also of a private one: for the branches that use secrets (disks, TLS keys). No
+// client can send it. It names the secret by UUID, or by usage when ByUsage is set.
+type Ask struct {
+	Serial    uint64
+	UUID      protocol.UUID
+	ByUsage   bool
+	UsageType int32
+	UsageID   string
+}
+
+// RequestSerial pairs it with Value.
+func (a *Ask) RequestSerial() uint64 { return a.Serial }
+
+// Value answers Ask. The receiver owns Value and wipes it after use.
+type Value struct {
+	Serial uint64
+	Value  []byte
+	Err    *liberr.Error
+}
+
+// ReplySerial pairs it with Ask.
+func (v *Value) ReplySerial() uint64 { return v.Serial }
+
+// loaded is the result of reading the folder.
+type loaded struct {
+	secrets []*object
+	sealer  *sealer
+	err     error
+}
+
+// written is the result of one change's job.
+type written struct {
+	change *change
+	err    error
+}
+
+// Urgent puts results before calls.
+func (*loaded) Urgent() bool { return true }
+
+// Urgent puts results before calls.
+func (*written) Urgent() bool { return true }
