@@ -298,7 +298,7 @@ func TestNodeThatOnlyDials(t *testing.T) {
 
 func TestLargePayloadBothWays(t *testing.T) {
 	leakCheck(t)
-	a, _, echoPID := pair(t, func(o *Options) { o.Heartbeat, o.Misses = 25*time.Millisecond, 4 })
+	a, _, echoPID := pair(t, func(o *Options) { o.Heartbeat, o.Misses = 100*time.Millisecond, 4 })
 	a.mustPong(t, echoPID)
 	data := make([]byte, 36<<20)
 	for i := range data {
@@ -314,7 +314,7 @@ func TestLargePayloadBothWays(t *testing.T) {
 	for range 3 {
 		r := a.ask(t, echoPID, &ping{Serial: 1, Data: data})
 		if m, ok := r.(*pong); !ok || !bytes.Equal(m.Data, data) {
-			t.Fatalf("got %T", r)
+			t.Fatalf("got %T: %.100v", r, r)
 		}
 	}
 	<-small

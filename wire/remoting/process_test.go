@@ -24,6 +24,14 @@ func child(role string) {
 	system := newSystem()
 	switch role {
 	case "serve":
+	case "bare":
+		if err := bareChild(); err != nil {
+			fmt.Println("error:", err)
+			return
+		}
+		fmt.Println("ready")
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return
 	case "other-uid":
 		// With the directories open to all, it is the check of the uid that has to refuse this process.
 		if err := unix.Setuid(65534); err != nil {
@@ -239,6 +247,9 @@ func TestStoppedProcessIsNoticedByItsSilence(t *testing.T) {
 	p.mustPong(t, echo)
 	// The child's own period is 50 ms, and the longer of the two counts.
 	if err := other.Process.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Waitid(unix.P_PID, other.Process.Pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
