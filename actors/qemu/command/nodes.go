@@ -1,0 +1,89 @@
+package command
+
+import (
+	"fmt"
+
+	"libvirt.org/go/libvirtxml"
+)
+
+// AssignNodes numbers the images of a domain that is about to start, as the index attribute of their sources. QEMU
+// knows image N by the node names libvirt-N-storage and libvirt-N-format. It returns the first number that is free:
+// numbers are not used twice while the domain runs.
+//
+// Compat: the last disk comes first, a chain is numbered from its top, and a drive without medium takes a number too.
+func AssignNodes(def *libvirtxml.Domain) uint {
+	next := uint(1)
+	if def.Devices == nil {
+		return next
+	}
+	for i := len(def.Devices.Disks) - 1; i >= 0; i-- {
+		d := &def.Devices.Disks[i]
+		if !sourceEmpty(d.Source) {
+			d.Source.Index = next
+		}
+		next++
+		for s := d.BackingStore; s != nil && s.Source != nil; s = s.BackingStore {
+			s.Index = next
+			next++
+		}
+	}
+	return next
+}
+
+// numberNodes is AssignNodes for a builder, which must not change the definition: numbers in it win.
+func (b *builder) numberNodes() {
+	b.nodes = map[any]uint{}
+	next := uint(1)
+	for i := len(b.dev.Disks) - 1; i >= 0; i-- {
+		d := &b.dev.Disks[i]
+		b.nodes[d] = next
+		if d.Source != nil && d.Source.Index != 0 {
+			b.nodes[d] = d.Source.Index
+		}
+		next = max(next, b.nodes[d]) + 1
+		for s := d.BackingStore; s != nil && s.Source != nil; s = s.BackingStore {
+			b.nodes[s] = next
+			if n := backingIndex(s); n != 0 {
+				b.nodes[s] = n
+			}
+			next = max(next, b.nodes[s]) + 1
+		}
+	}
+	b.nextNode = next
+}
+
+func backingIndex(s *libvirtxml.DomainDiskBackingStore) uint {
+	if s.Index == 0 && s.Source != nil {
+		return s.Source.Index
+	}
+	return s.Index
+}
+
+// StorageNode, FormatNode name the two layers of image n.
+func StorageNode(n uint) string { return fmt.Sprintf("libvirt-%d-storage", n) }
+
+// FormatNode is the layer that understands the image's format; devices sit on it.
+func FormatNode(n uint) string { return fmt.Sprintf("libvirt-%d-format", n) }
+
+// copyOnReadNode sits above the format of a disk that keeps what it reads from its backing images.
+func copyOnReadNode(target string) string { return "libvirt-CoR-" + target }
+
+// sourceEmpty says whether a drive has no medium.
+func sourceEmpty(s *libvirtxml.DomainDiskSource) bool {
+	if s == nil {
+		return true
+	}
+	switch {
+	case s.File != nil:
+		return s.File.File == "" && s.File.FDGroup == ""
+	case s.Block != nil:
+		return s.Block.Dev == ""
+	case s.Dir != nil:
+		return s.Dir.Dir == ""
+	case s.Network != nil:
+		return s.Network.Protocol == ""
+	case s.Volume != nil:
+		return s.Volume.Pool == ""
+	}
+	return s.NVME == nil && s.VHostUser == nil && s.VHostVDPA == nil
+}

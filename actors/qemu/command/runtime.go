@@ -1,0 +1,123 @@
+package command
+
+import (
+	"os"
+	"path"
+	"strconv"
+	"time"
+)
+
+// Runtime is what was decided or opened before a start. All of it is owned by the caller; descriptors stay open here.
+type Runtime struct {
+	ID int // domain id; negative for a rendering that is not started
+
+	LibDir     string // the domain's own folder: monitor.sock, master-key.aes, ...
+	ChannelDir string // sockets of channels whose definition gives no path
+	RAMDir     string // files of file backed memory
+	Hugepages  []HugepageMount
+
+	Now time.Time // for clocks that start at an offset
+
+	// Monitor is the listening monitor socket; nil lets QEMU make LibDir/monitor.sock itself.
+	Monitor *os.File
+	// NoMasterKey leaves out the object that decrypts secrets, for a guest that was started without one.
+	NoMasterKey bool
+
+	// By the alias of the device they belong to. Descriptors that are missing are replaced by QEMU opening the path.
+	Listeners map[string]*os.File // listening UNIX socket of a character device
+	Outputs   map[string]*os.File // write end of a file character device, held by the log daemon
+	Logs      map[string]*os.File // write end of a character device's <log>
+	NICs      map[string]NIC
+	VSock     *os.File
+	TPMs      map[string]TPM
+	HostSCSI  map[string]string // SCSI host device: path of its generic device, "/dev/sg0"
+	VHostSCSI map[string]*os.File
+	FSSockets map[string]string // virtiofs daemon sockets that are not in the definition
+	Ptys      map[string]string // only in renderings of a running guest: the pty QEMU chose
+
+	Secrets map[string]Secret // by object id, see SecretsOf
+
+	VNC        VNCServer
+	Spice      SpiceServer
+	RenderNode string // the host's DRM render node, for graphics that ask for GL and name none
+	ChardevTLS TLS
+	DiskTLS    TLS
+
+	// HostCDROMs are the block devices of the host that are CD drives.
+	HostCDROMs map[string]bool
+
+	HostSMBIOS *SMBIOS // facts of the host for <smbios mode='host'/>
+
+	// Incoming is the URI of -incoming; "" for a cold start.
+	Incoming string
+	// NoSandbox leaves out -sandbox (seccomp_sandbox = 0).
+	NoSandbox bool
+	// NoTimestamps leaves out -msg timestamp=on.
+	NoTimestamps bool
+	// DumpGuestCore is what -machine says where the definition says nothing.
+	DumpGuestCore bool
+	// Environment is the inherited part: PATH and what the daemon passes on.
+	Environment []string
+}
+
+// HugepageMount is one mounted hugetlbfs.
+type HugepageMount struct {
+	SizeKiB uint64
+	Path    string // folder that belongs to this domain, below the mount
+	Default bool   // of the kernel's default huge page size
+}
+
+// NIC is what a network device was connected to.
+type NIC struct {
+	Tap   []*os.File // one per queue
+	VHost []*os.File // one per queue; none: no vhost
+	VDPA  *os.File
+}
+
+// TPM is the other end of a TPM.
+type TPM struct {
+	Socket         string   // control socket of the emulator
+	Device, Cancel *os.File // of a passed through TPM
+	CancelPath     string
+}
+
+// VNCServer is the daemon's configuration for VNC.
+type VNCServer struct {
+	Password bool   // the definition has none, but the configuration does
+	TLS      TLS    // offered when its folder is set
+	SASL     bool   //
+	SASLDir  string // SASL_CONF_PATH
+}
+
+// SpiceServer is the daemon's configuration for SPICE.
+type SpiceServer struct {
+	Password bool
+	X509Dir  string // allows the TLS port
+	SASL     bool
+	SASLDir  string
+}
+
+// TLS is a set of certificates.
+type TLS struct {
+	Dir        string
+	VerifyPeer bool
+	SecretID   string // object id of the key's password
+}
+
+// SecretObject is the id of the object that all other secrets are encrypted with.
+const SecretObject = "masterKey0"
+
+// ShortName names a started domain's own files: its id and the first twenty characters of its name.
+func ShortName(id int, name string) string {
+	short := []rune(name)
+	if len(short) > 20 {
+		short = short[:20]
+	}
+	return strconv.Itoa(id) + "-" + string(short)
+}
+
+// MonitorPath is where the monitor listens.
+func (rt *Runtime) MonitorPath() string { return path.Join(rt.LibDir, "monitor.sock") }
+
+// MasterKeyPath is the file with the key of all secrets.
+func (rt *Runtime) MasterKeyPath() string { return path.Join(rt.LibDir, "master-key.aes") }
