@@ -96,6 +96,13 @@ type SEV struct {
 type SGX struct {
 	FLC, SGX1, SGX2 bool
 	SectionSizeKiB  uint64
+	Sections        []SGXSection
+}
+
+// SGXSection is the enclave memory of one NUMA node.
+type SGXSection struct {
+	Node    int
+	SizeKiB uint64
 }
 
 // HasDevice says whether the binary knows the QOM device type.
