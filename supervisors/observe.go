@@ -47,7 +47,8 @@ type JobInfo struct {
 // mailboxes are not its business.
 type Observer interface {
 	Actors() []ActorInfo // sorted by ID
-	Jobs() []JobInfo     // sorted by Owner
+	Actor(id string) (ActorInfo, bool)
+	Jobs() []JobInfo // sorted by Owner
 	// Abandon takes the queue away from an actor that does not come back, answers it, and tells its watchers and its
 	// parent that it is gone. False if there is no such actor.
 	Abandon(id string) bool

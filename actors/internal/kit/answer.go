@@ -73,6 +73,10 @@ func Unhandled(ctx actor.Context, msg any) {
 	if lifecycle(msg) {
 		return
 	}
+	if _, ok := msg.(*supervisors.Shutdown); ok { // nothing below us to stop: the framework's stop may follow
+		ctx.Request(ctx.Sender(), &supervisors.ShutdownDone{})
+		return
+	}
 	ctx.Logger().Warn("unhandled message", slog.String("actor", ctx.Self().Id), slog.String("type", fmt.Sprintf("%T", msg)))
 	Refuse(ctx.ActorSystem(), ctx.Sender(), msg,
 		liberr.New(liberr.FromRPC, liberr.InternalError, "%s does not understand %T", ctx.Self().Id, msg))
@@ -82,7 +86,7 @@ func Unhandled(ctx actor.Context, msg any) {
 func lifecycle(msg any) bool {
 	switch msg.(type) {
 	case actor.AutoReceiveMessage, actor.SystemMessage, *actor.DeadLetterResponse, *actor.Touch, *actor.Touched,
-		*actor.ReceiveTimeout, *Failed, *supervisors.ChildStuck:
+		*actor.ReceiveTimeout, *Failed, *supervisors.ChildStuck, *supervisors.Reload:
 		return true
 	}
 	return false

@@ -16,14 +16,26 @@ func (o observer) Actors() []supervisors.ActorInfo {
 	boxes := mailbox.RegistryOf(o.system).Sorted()
 	infos := make([]supervisors.ActorInfo, 0, len(boxes))
 	for _, m := range boxes {
-		s := m.Stats()
-		infos = append(infos, supervisors.ActorInfo{
-			ID: s.PID.Id, Kind: s.Kind, Depth: s.Depth(), Limit: s.Limit, Oldest: s.Oldest, Busy: s.Busy, Current: s.Current,
-			Processed: s.Processed, Refused: s.Refused, MaxDepth: s.MaxDepth,
-			Suspended: s.Suspended, Stopping: s.Stopping, Abandoned: s.Abandoned,
-		})
+		infos = append(infos, info(m))
 	}
 	return infos
+}
+
+func (o observer) Actor(id string) (supervisors.ActorInfo, bool) {
+	m := mailbox.RegistryOf(o.system).Find(id)
+	if m == nil {
+		return supervisors.ActorInfo{}, false
+	}
+	return info(m), true
+}
+
+func info(m *mailbox.Mailbox) supervisors.ActorInfo {
+	s := m.Stats()
+	return supervisors.ActorInfo{
+		ID: s.PID.Id, Kind: s.Kind, Depth: s.Depth(), Limit: s.Limit, Oldest: s.Oldest, Busy: s.Busy, Current: s.Current,
+		Processed: s.Processed, Refused: s.Refused, MaxDepth: s.MaxDepth,
+		Suspended: s.Suspended, Stopping: s.Stopping, Abandoned: s.Abandoned,
+	}
 }
 
 func (o observer) Jobs() []supervisors.JobInfo { return jobsOf(o.system).all() }
