@@ -216,13 +216,37 @@ func TestClientKeepaliveKeepsAnIdleLivingServer(t *testing.T) {
 	}
 }
 
+// lockedBuffer is looked at by the test and by the server.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (l *lockedBuffer) write(p []byte) {
+	l.mu.Lock()
+	l.b = append(l.b, p...)
+	l.mu.Unlock()
+}
+
+func (l *lockedBuffer) bytes() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Clone(l.b)
+}
+
+func (l *lockedBuffer) reset() {
+	l.mu.Lock()
+	l.b = nil
+	l.mu.Unlock()
+}
+
 // streamServer serves uploads and downloads of one buffer.
-func streamServer(t *testing.T, stored *bytes.Buffer, failAt int) *Client {
+func streamServer(t *testing.T, stored *lockedBuffer, failAt int) *Client {
 	return fakeServer(t, nil, func(c *Conn, p *Packet) {
 		if p.Type == Call {
 			c.Send(p.ReplyTo(OK), nil)
 			if p.Proc == protocol.StorageVolDownload.Number {
-				c.SendData(p.Header, stored.Bytes())
+				c.SendData(p.Header, stored.bytes())
 				c.SendHole(p.Header, 10)
 				c.SendEOF(p.Header)
 			}
@@ -235,17 +259,17 @@ func streamServer(t *testing.T, stored *bytes.Buffer, failAt int) *Client {
 		}
 		switch sp.Kind {
 		case StreamData:
-			stored.Write(sp.Data)
-			if failAt > 0 && stored.Len() > failAt {
+			stored.write(sp.Data)
+			if failAt > 0 && len(stored.bytes()) > failAt {
 				failAt = 1 << 62
 				c.SendStreamError(p.Header, liberr.New(liberr.FromStorage, liberr.OperationFailed, "disk full"))
 			}
 		case StreamGap:
-			stored.Write(make([]byte, sp.Length))
+			stored.write(make([]byte, sp.Length))
 		case StreamFinish:
 			c.SendFinish(p.Header)
 		case StreamAbort:
-			stored.Reset()
+			stored.reset()
 			c.SendFinish(p.Header)
 		}
 		p.Release()
@@ -256,7 +280,7 @@ func TestStreams(t *testing.T) {
 	ctx := testContext(t)
 	data := pattern(3*MaxData+17, 5)
 	t.Run("upload with a hole", func(t *testing.T) {
-		var stored bytes.Buffer
+		var stored lockedBuffer
 		c := streamServer(t, &stored, 0)
 		s, err := c.OpenStream(ctx, protocol.StorageVolUpload.Procedure, nil, nil)
 		if err != nil {
@@ -271,7 +295,7 @@ func TestStreams(t *testing.T) {
 		if err := s.Finish(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(stored.Bytes(), append(data[:len(data):len(data)], make([]byte, 1000)...)) {
+		if !bytes.Equal(stored.bytes(), append(data[:len(data):len(data)], make([]byte, 1000)...)) {
 			t.Error("stored data differs")
 		}
 		if _, err := s.Write(data); err == nil {
@@ -279,7 +303,7 @@ func TestStreams(t *testing.T) {
 		}
 	})
 	t.Run("download", func(t *testing.T) {
-		c := streamServer(t, bytes.NewBuffer(data), 0)
+		c := streamServer(t, &lockedBuffer{b: data}, 0)
 		s, err := c.OpenStream(ctx, protocol.StorageVolDownload.Procedure, nil, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -293,7 +317,7 @@ func TestStreams(t *testing.T) {
 		}
 	})
 	t.Run("abort, and the connection is still good", func(t *testing.T) {
-		var stored bytes.Buffer
+		var stored lockedBuffer
 		c := streamServer(t, &stored, 0)
 		for range 2 {
 			s, err := c.OpenStream(ctx, protocol.StorageVolUpload.Procedure, nil, nil)
@@ -305,12 +329,12 @@ func TestStreams(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if stored.Len() != 0 {
+		if len(stored.bytes()) != 0 {
 			t.Error("data stays after abort")
 		}
 	})
 	t.Run("failure in the middle", func(t *testing.T) {
-		var stored bytes.Buffer
+		var stored lockedBuffer
 		c := streamServer(t, &stored, 1<<20)
 		s, err := c.OpenStream(ctx, protocol.StorageVolUpload.Procedure, nil, nil)
 		if err != nil {
@@ -341,13 +365,13 @@ func TestStreams(t *testing.T) {
 }
 
 // reference connects to the libvirtd of this machine, or skips.
-func reference(t *testing.T) *Client {
+func reference(t *testing.T, opt *ClientOptions) *Client {
 	t.Helper()
 	const path = "/run/libvirt/libvirt-sock"
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("no reference daemon: ", err)
 	}
-	c, err := Dial(testContext(t), "unix", path, nil)
+	c, err := Dial(testContext(t), "unix", path, opt)
 	if err != nil {
 		t.Skip("no reference daemon: ", err)
 	}
@@ -356,7 +380,10 @@ func reference(t *testing.T) *Client {
 }
 
 func TestRealLibvirtd(t *testing.T) {
-	c := reference(t)
+	pong := make(chan struct{})
+	opt := &ClientOptions{}
+	opt.Conn.OnPong = sync.OnceFunc(func() { close(pong) })
+	c := reference(t, opt)
 	ctx := testContext(t)
 	// Before the open, keepalive is the feature that is answered.
 	if err := c.Authenticate(ctx); err != nil {
@@ -409,8 +436,6 @@ func TestRealLibvirtd(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	pong := make(chan struct{})
-	c.conn.opt.OnPong = sync.OnceFunc(func() { close(pong) })
 	c.conn.SendPing()
 	select {
 	case <-pong:
@@ -423,7 +448,7 @@ func TestRealLibvirtd(t *testing.T) {
 }
 
 func TestRealLibvirtdReadOnlyAndBadURI(t *testing.T) {
-	c := reference(t)
+	c := reference(t, nil)
 	ctx := testContext(t)
 	if err := c.Connect(ctx, "qemu:///system", true); err != nil {
 		t.Fatal(err)
@@ -437,7 +462,7 @@ func TestRealLibvirtdReadOnlyAndBadURI(t *testing.T) {
 	} else {
 		t.Logf("a second open: %#v", err)
 	}
-	other := reference(t)
+	other := reference(t, nil)
 	err = other.Connect(ctx, "nosuchdriver:///system", false)
 	t.Logf("a bad URI: %v", err)
 	if !errors.Is(err, liberr.NoConnect) {
