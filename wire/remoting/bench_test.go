@@ -15,9 +15,12 @@ import (
 //
 //	go test -run '^$' -bench . ./wire/remoting
 
-func benchProcess(b *testing.B) (p *peer, path string) {
+func benchProcess(b *testing.B, change ...func(*Options)) (p *peer, path string) {
 	dir := b.TempDir()
-	p = start(b, dir+"/a")
+	p = start(b, dir+"/a", change...)
+	if p.opts.Dispatcher != nil {
+		b.Setenv("REMOTING_TEST_DISPATCHER", "1")
+	}
 	spawnProcess(b, "serve", dir+"/b")
 	p.mustPong(b, actor.NewPID(Address(dir+"/b"), "echo"))
 	return p, dir + "/b"
@@ -123,7 +126,7 @@ func benchConversation(b *testing.B, p *peer, target *actor.PID, actors, window 
 	for range actors {
 		v := &conversation{target: target, window: window, left: max(b.N/actors, 1), data: data, done: make(chan struct{})}
 		all = append(all, v)
-		pid := p.root.Spawn(actor.PropsFromProducer(func() actor.Actor { return v }))
+		pid := p.root.Spawn(actor.PropsFromProducer(func() actor.Actor { return v }, p.props()...))
 		defer p.root.Stop(pid)
 	}
 	for _, v := range all {
@@ -136,6 +139,22 @@ func benchConversation(b *testing.B, p *peer, target *actor.PID, actors, window 
 func BenchmarkRoundTrip(b *testing.B) {
 	p, path := benchProcess(b)
 	benchConversation(b, p, actor.NewPID(Address(path), "echo"), 1, 1)
+}
+
+// The actors of both processes run on the links' readers.
+func BenchmarkRoundTripDispatcher(b *testing.B) {
+	p, path := benchProcess(b, dispatched)
+	benchConversation(b, p, actor.NewPID(Address(path), "echo"), 1, 1)
+}
+
+func BenchmarkThroughput64Dispatcher(b *testing.B) {
+	p, path := benchProcess(b, dispatched)
+	benchConversation(b, p, actor.NewPID(Address(path), "echo"), 1, 64)
+}
+
+func BenchmarkThroughput16ActorsDispatcher(b *testing.B) {
+	p, path := benchProcess(b, dispatched)
+	benchConversation(b, p, actor.NewPID(Address(path), "echo"), 16, 16)
 }
 
 func BenchmarkRoundTripInProcess(b *testing.B) {

@@ -248,7 +248,7 @@ func (ep *endpoint) adopt(l *link, dialled bool) *Failure {
 		ep.out.messages++
 	}
 	l.flushing = true
-	n.running.Go(l.read)
+	l.startReading()
 	n.running.Go(l.write)
 	ep.mu.Unlock()
 	l.kick()

@@ -8,6 +8,8 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"golang.org/x/sys/unix"
+
+	"virtree/wire/remoting/dispatch"
 )
 
 // link is one connection. Its reader and writer end with it.
@@ -38,6 +40,8 @@ type link struct {
 	ended chan struct{}           // closed by the endpoint when it has let go of the link
 
 	// The reader's own.
+	host    *dispatch.Host // nil without Options.Dispatcher
+	open    bool           // the host
 	env     envelope
 	targets names
 	senders names
@@ -126,9 +130,28 @@ func (l *link) writeOne() bool {
 	return true
 }
 
+// startReading has the endpoint's mutex, in the state up.
+func (l *link) startReading() {
+	l.node.running.Add(1)
+	if d := l.node.opts.Dispatcher; d != nil {
+		l.host = d.NewHost(l.read)
+	}
+	go l.read()
+}
+
+// errRelieved: an actor holds this goroutine, and another one reads on.
+var errRelieved = errors.New("relieved")
+
 // read is the reader's goroutine, and the end of the link.
 func (l *link) read() {
 	err := l.readAll()
+	if err == errRelieved {
+		return
+	}
+	defer l.node.running.Done()
+	if l.host != nil {
+		l.host.Close()
+	}
 	cause := l.cause.Load()
 	if cause == nil {
 		cause = failure(Lost, "%s: %v", l.ep.address, err)
@@ -144,9 +167,19 @@ func (l *link) read() {
 
 func (l *link) readAll() error {
 	for {
+		if l.open && !l.buffered() {
+			l.open = false
+			if !l.host.Run() {
+				return errRelieved
+			}
+		}
 		body, owned, err := l.next()
 		if err != nil {
 			return err
+		}
+		if l.host != nil && !l.open {
+			l.open = true
+			l.host.Open()
 		}
 		if err := l.env.decode(body); err != nil {
 			return err

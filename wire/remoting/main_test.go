@@ -14,6 +14,8 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
+
+	"virtree/wire/remoting/dispatch"
 )
 
 // ping and pong are the request and the reply of the tests, in the binary encoding.
@@ -128,6 +130,16 @@ func start(t testing.TB, path string, change ...func(*Options)) *peer {
 	return p
 }
 
+// dispatched has the readers run the actors.
+func dispatched(o *Options) { o.Dispatcher = dispatch.New() }
+
+func (p *peer) props() []actor.PropsOption {
+	if p.opts.Dispatcher == nil {
+		return nil
+	}
+	return []actor.PropsOption{actor.WithDispatcher(p.opts.Dispatcher)}
+}
+
 func (p *peer) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -136,7 +148,7 @@ func (p *peer) stop() {
 
 func (p *peer) spawn(t testing.TB, name string, f actor.ReceiveFunc) *actor.PID {
 	t.Helper()
-	pid, err := p.root.SpawnNamed(actor.PropsFromFunc(f), name)
+	pid, err := p.root.SpawnNamed(actor.PropsFromFunc(f, p.props()...), name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,13 @@ func TestMessagesKeepTheirFormAndSender(t *testing.T) {
 }
 
 func TestOrderIsKeptWhileManySend(t *testing.T) {
-	a, b, _ := pair(t)
+	t.Run("goroutines", func(t *testing.T) { testOrder(t) })
+	t.Run("dispatcher", func(t *testing.T) { testOrder(t, dispatched) })
+}
+
+func testOrder(t *testing.T, change ...func(*Options)) {
+	leakCheck(t)
+	a, b, _ := pair(t, change...)
 	const senders, each = 8, 2000
 	type progress struct{ next [senders]int }
 	var p progress
@@ -110,6 +116,33 @@ func TestOrderIsKeptWhileManySend(t *testing.T) {
 		}()
 	}
 	next(t, done)
+}
+
+// TestStuckActorDoesNotHoldItsLink has an actor block the reader that runs it.
+func TestStuckActorDoesNotHoldItsLink(t *testing.T) {
+	leakCheck(t)
+	a, b, echoPID := pair(t, dispatched)
+	held, release := make(chan struct{}, 10), make(chan struct{})
+	for i := range 3 {
+		b.spawn(t, fmt.Sprint("stuck", i), func(c actor.Context) {
+			if _, ok := c.Message().(count); ok {
+				held <- struct{}{}
+				<-release
+			}
+		})
+	}
+	a.mustPong(t, echoPID)
+	for i := range 3 {
+		stuck := actor.NewPID(b.Address(), fmt.Sprint("stuck", i))
+		a.root.Send(stuck, count{1})
+		next(t, held)
+		a.root.Send(stuck, count{2})
+		for range 10 {
+			a.mustPong(t, echoPID)
+		}
+	}
+	b.stop() // does not wait for them
+	close(release)
 }
 
 func TestBothSidesMayDialAtOnce(t *testing.T) {
@@ -298,7 +331,7 @@ func TestNodeThatOnlyDials(t *testing.T) {
 
 func TestLargePayloadBothWays(t *testing.T) {
 	leakCheck(t)
-	a, _, echoPID := pair(t, func(o *Options) { o.Heartbeat, o.Misses = 100*time.Millisecond, 4 })
+	a, _, echoPID := pair(t, func(o *Options) { o.Heartbeat, o.Misses = slowness*50*time.Millisecond, 4 })
 	a.mustPong(t, echoPID)
 	data := make([]byte, 36<<20)
 	for i := range data {

@@ -13,6 +13,8 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
+
+	"virtree/wire/remoting/dispatch"
 )
 
 // The tests run this binary again as their peer. The child ends when its standard input does.
@@ -22,6 +24,11 @@ import (
 func child(role string) {
 	opts := Options{Path: os.Getenv("REMOTING_TEST_PATH"), Registry: testRegistry(), Logger: zerolog.Nop(), Heartbeat: 50 * time.Millisecond}
 	system := newSystem()
+	var props []actor.PropsOption
+	if os.Getenv("REMOTING_TEST_DISPATCHER") != "" {
+		opts.Dispatcher = dispatch.New()
+		props = append(props, actor.WithDispatcher(opts.Dispatcher))
+	}
 	switch role {
 	case "serve":
 	case "bare":
@@ -47,7 +54,7 @@ func child(role string) {
 		return
 	}
 	for name, f := range map[string]actor.ReceiveFunc{"echo": echo, "mute": func(actor.Context) {}, "read": readParcel, "exit": exitOnNote} {
-		if _, err := system.Root.SpawnNamed(actor.PropsFromFunc(f), name); err != nil {
+		if _, err := system.Root.SpawnNamed(actor.PropsFromFunc(f, props...), name); err != nil {
 			fmt.Println("error:", err)
 			return
 		}

@@ -271,7 +271,7 @@ func TestFloodIsBusyNotMemory(t *testing.T) {
 		}
 	}
 	// Most of it is in the queue; what is more is in the socket's buffer.
-	if queued() < limit-20<<10 || busy.Serial < 80 || p.Peers()[0].Requests > int(sent) {
+	if queued() < limit/2 || busy.Serial < 80 || p.Peers()[0].Requests > int(sent) {
 		t.Errorf("busy at request %d with %d bytes queued", busy.Serial, queued())
 	}
 
@@ -294,8 +294,8 @@ func TestFloodIsBusyNotMemory(t *testing.T) {
 			t.Fatal("the link is still up")
 		}
 	}
-	eventually(t, "the link is still up", func() bool { return p.Peers()[0].State == "down" })
-	if s := p.Peers()[0]; s.QueuedBytes != 0 || s.Queued != 0 || s.Requests != 0 {
-		t.Errorf("left behind: %+v", s)
-	}
+	eventually(t, "the link is still up, or something is left behind", func() bool {
+		s := p.Peers()[0]
+		return s.State == "down" && s.QueuedBytes == 0 && s.Queued == 0 && s.Requests == 0
+	})
 }

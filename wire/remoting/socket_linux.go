@@ -235,6 +235,12 @@ func (f *frames) big(have []byte, size int) ([]byte, bool, error) {
 	return body, true, nil
 }
 
+// buffered says that next will not have to wait for the socket.
+func (f *frames) buffered() bool {
+	have := f.buf[f.r:f.w]
+	return len(have) >= prefix && uint64(len(have)) >= prefix+uint64(binary.BigEndian.Uint32(have))
+}
+
 func (f *frames) fill(p []byte) (n int, err error) {
 	n, f.fds, err = f.recv(p, f.fds)
 	if err == nil && len(f.fds) > 2*maxDescriptors {
