@@ -45,7 +45,7 @@ func (b *builder) links(d *libvirtxml.DomainDisk) []image {
 		readOnly: d.ReadOnly != nil || d.Device == "cdrom"}
 	links := []image{top}
 	store := d.BackingStore
-	for ; store != nil && store.Source != nil; store = store.BackingStore {
+	for ; store != nil && !sourceEmpty(store.Source); store = store.BackingStore {
 		link := image{disk: d, source: store.Source, node: b.nodes[store], readOnly: true}
 		if store.Format != nil {
 			link.format, link.cache = store.Format.Type, store.Format.MetadataCache

@@ -82,16 +82,29 @@ func (b *builder) dbusDisplay(g *libvirtxml.DomainGraphic) error {
 
 // listener is where a graphics server listens.
 type listener struct {
-	address string
-	socket  string
-	none    bool
+	address   string
+	socket    string
+	ownSocket bool // a socket in the domain's own folder
+	none      bool
 }
 
-func firstListener(list []libvirtxml.DomainGraphicListener, address, socket string) listener {
+// firstListener is the one QEMU is told of. A definition without an address means the configured one.
+func firstListener(list []libvirtxml.DomainGraphicListener, address, socket, configured string) listener {
+	l := listenerOf(list, address, socket)
+	if l.address == "" && l.socket == "" && !l.none && !l.ownSocket {
+		l.address = configured
+		if configured == "" {
+			l.address = "127.0.0.1"
+		}
+	}
+	return l
+}
+
+func listenerOf(list []libvirtxml.DomainGraphicListener, address, socket string) listener {
 	if len(list) > 0 {
 		switch l := list[0]; {
 		case l.Socket != nil:
-			return listener{socket: l.Socket.Socket}
+			return listener{socket: l.Socket.Socket, ownSocket: l.Socket.Socket == ""}
 		case l.Address != nil:
 			return listener{address: l.Address.Address}
 		case l.Network != nil:

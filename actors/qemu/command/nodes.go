@@ -22,7 +22,7 @@ func AssignNodes(def *libvirtxml.Domain) uint {
 			d.Source.Index = next
 		}
 		next++
-		for s := d.BackingStore; s != nil && s.Source != nil; s = s.BackingStore {
+		for s := d.BackingStore; s != nil && !sourceEmpty(s.Source); s = s.BackingStore {
 			s.Index = next
 			next++
 		}
@@ -41,7 +41,7 @@ func (b *builder) numberNodes() {
 			b.nodes[d] = d.Source.Index
 		}
 		next = max(next, b.nodes[d]) + 1
-		for s := d.BackingStore; s != nil && s.Source != nil; s = s.BackingStore {
+		for s := d.BackingStore; s != nil && !sourceEmpty(s.Source); s = s.BackingStore {
 			b.nodes[s] = next
 			if n := backingIndex(s); n != 0 {
 				b.nodes[s] = n

@@ -83,6 +83,7 @@ type TPM struct {
 
 // VNCServer is the daemon's configuration for VNC.
 type VNCServer struct {
+	Listen   string // address where the definition gives none; "" is 127.0.0.1
 	Password bool   // the definition has none, but the configuration does
 	TLS      TLS    // offered when its folder is set
 	SASL     bool   //
@@ -91,6 +92,7 @@ type VNCServer struct {
 
 // SpiceServer is the daemon's configuration for SPICE.
 type SpiceServer struct {
+	Listen   string // address where the definition gives none; "" is 127.0.0.1
 	Password bool
 	X509Dir  string // allows the TLS port
 	SASL     bool

@@ -6,6 +6,9 @@ import (
 	"libvirt.org/go/libvirtxml"
 )
 
+// firstSpicePort stands in for a port nobody has chosen, in renderings.
+const firstSpicePort = 5901
+
 func (b *builder) spice(s *libvirtxml.DomainGraphicSpice) error {
 	k := keyval{}
 	if err := b.spiceListen(&k, s); err != nil {
@@ -52,11 +55,11 @@ func (b *builder) spice(s *libvirtxml.DomainGraphicSpice) error {
 }
 
 func (b *builder) spiceListen(k *keyval, s *libvirtxml.DomainGraphicSpice) error {
-	l := firstListener(s.Listeners, s.Listen, "")
+	l := firstListener(s.Listeners, s.Listen, "", b.rt.Spice.Listen)
 	switch {
 	case l.none:
 		k.set("port", "0")
-	case l.socket != "" || (len(s.Listeners) > 0 && s.Listeners[0].Socket != nil):
+	case l.socket != "" || l.ownSocket:
 		socket := l.socket
 		if socket == "" {
 			socket = path.Join(b.rt.LibDir, "spice.sock")
@@ -66,7 +69,7 @@ func (b *builder) spiceListen(k *keyval, s *libvirtxml.DomainGraphicSpice) error
 	default:
 		port := s.Port
 		if port <= 0 && s.TLSPort <= 0 {
-			port = firstVNCPort
+			port = firstSpicePort
 		}
 		if port > 0 {
 			k.set("port", itoa(port))

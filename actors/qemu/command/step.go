@@ -30,7 +30,7 @@ func (b *builder) bare(option string) { b.add(step{option: option, bare: true}) 
 func (b *builder) device(p Props) error {
 	b.override(&p)
 	driver, _ := p.Get("driver")
-	if name, _ := driver.(string); !b.caps.HasDevice(name) {
+	if name, _ := driver.(string); !b.hasDevice(name) {
 		return unsupported("'%s' is not supported by this QEMU binary", name)
 	}
 	s := step{option: "-device", props: p, command: "device_add", args: p}
@@ -42,6 +42,15 @@ func (b *builder) device(p Props) error {
 	}
 	b.add(s)
 	return nil
+}
+
+// deviceAliases are second names that QEMU takes for some device types but does not list.
+var deviceAliases = map[string]string{
+	"ahci": "ich9-ahci", "lsi": "lsi53c895a", "virtio-iommu": "virtio-iommu-pci",
+}
+
+func (b *builder) hasDevice(name string) bool {
+	return b.caps.HasDevice(name) || b.caps.HasDevice(deviceAliases[name])
 }
 
 // object adds -object / object-add.

@@ -12,12 +12,12 @@ const firstVNCPort = 5900
 
 func (b *builder) vnc(g *libvirtxml.DomainGraphic) error {
 	v := g.VNC
-	l := firstListener(v.Listeners, v.Listen, v.Socket)
+	l := firstListener(v.Listeners, v.Listen, v.Socket, b.rt.VNC.Listen)
 	k := keyval{}
 	switch {
 	case l.none:
 		k = append(k, "none")
-	case l.socket != "" || (len(v.Listeners) > 0 && v.Listeners[0].Socket != nil):
+	case l.socket != "" || l.ownSocket:
 		socket := l.socket
 		if socket == "" {
 			socket = path.Join(b.rt.LibDir, "vnc.sock")

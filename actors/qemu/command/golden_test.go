@@ -1,0 +1,59 @@
+package command
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write testdata/*.args from what the code gives")
+
+// TestGolden pins the command line of every recorded definition. The .args files were compared with the reference by
+// TestReference when they were written.
+func TestGolden(t *testing.T) {
+	c := testCaps(t)
+	for _, name := range cases(t) {
+		t.Run(name, func(t *testing.T) {
+			def := parse(t, "testdata/"+name+".xml")
+			cmd, err := Build(def, c, testRuntime(t, def))
+			got := ""
+			if err != nil {
+				got = "error: " + err.Error() + "\n"
+			} else {
+				got = golden(cmd)
+			}
+			file := "testdata/" + name + ".args"
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(want) != got {
+				t.Errorf("command line changed:\n%s", diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")))
+			}
+		})
+	}
+}
+
+// golden is a command with one option per line.
+func golden(cmd *Command) string {
+	var b strings.Builder
+	for _, e := range cmd.Env {
+		b.WriteString(e + "\n")
+	}
+	b.WriteString(cmd.Binary)
+	for _, a := range cmd.Args {
+		if strings.HasPrefix(a, "-") {
+			b.WriteString("\n" + a)
+		} else {
+			b.WriteString(" " + a)
+		}
+	}
+	return b.String() + "\n"
+}
