@@ -279,7 +279,7 @@ func TestAVitalProcessThatAlwaysFailsEndsTheTree(t *testing.T) {
 func TestProcessesThatDoNotDoTheirDutyAreKilled(t *testing.T) {
 	fast := Restart{Intensity: 100, Period: time.Minute, First: time.Millisecond, Max: time.Millisecond}
 	t.Run("never ready", func(t *testing.T) {
-		s := runSplit(t, Spec{{Name: "a", Autostart: true, Startup: 50 * time.Millisecond, Process: fast}}, plain("mute"))
+		s := runSplit(t, Spec{{Name: "a", Autostart: true, Startup: 50 * time.Millisecond, Shutdown: 50 * time.Millisecond, Process: fast}}, plain("mute"))
 		s.until("it was started again", func() bool { return len(s.journal("begins")) > 1 })
 		if e := s.node("a").LastError; !strings.Contains(e, "not ready") {
 			t.Errorf("error %q", e)
@@ -291,7 +291,7 @@ func TestProcessesThatDoNotDoTheirDutyAreKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer null.Close()
-		s := runSplit(t, Spec{{Name: "a", Autostart: true, Process: fast}}, func(Branch) Command {
+		s := runSplit(t, Spec{{Name: "a", Autostart: true, Shutdown: 50 * time.Millisecond, Process: fast}}, func(Branch) Command {
 			return Command{Args: []string{"branch-hungry"}, Watchdog: 50 * time.Millisecond, Stderr: null} // it prints its stacks
 		})
 		s.until("it was started again", func() bool { return len(s.journal("begins")) > 1 })
