@@ -55,13 +55,11 @@ func (l *link) decode(e *envelope, fds []int, owned bool) (any, *Failure) {
 		closeAll(fds)
 		return nil, failure(Malformed, "message %q cannot be decoded: %v", t.name, err)
 	}
-	if len(fds) > 0 {
-		carrier, ok := msg.(DescriptorCarrier)
-		if !ok {
-			closeAll(fds)
-			return nil, failure(Malformed, "message %q carries no descriptors, %d came with it", t.name, len(fds))
-		}
-		carrier.SetDescriptors(fds)
+	if carrier, ok := msg.(DescriptorCarrier); ok {
+		carrier.SetDescriptors(fds) // also if there are none: the payload's numbers are the peer's
+	} else if len(fds) > 0 {
+		closeAll(fds)
+		return nil, failure(Malformed, "message %q carries no descriptors, %d came with it", t.name, len(fds))
 	}
 	return msg, nil
 }

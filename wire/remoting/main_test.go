@@ -75,10 +75,11 @@ type count struct{ N int }
 type parcel struct {
 	Name string
 	fds  []int
+	sets int // calls of SetDescriptors
 }
 
 func (p *parcel) Descriptors() []int       { return p.fds }
-func (p *parcel) SetDescriptors(fds []int) { p.fds = fds }
+func (p *parcel) SetDescriptors(fds []int) { p.fds, p.sets = fds, p.sets+1 }
 
 // stranger is registered nowhere but in one test.
 type stranger struct {

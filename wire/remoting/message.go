@@ -26,7 +26,8 @@ type Sizer interface {
 
 // DescriptorCarrier is a message with file descriptors. Sending one gives the descriptors away: remoting
 // takes them out of the message (SetDescriptors(nil)), sends them and closes them here. On the other side
-// SetDescriptors hands over the received ones, close-on-exec, in the same order. A message of
+// SetDescriptors hands over the received ones, close-on-exec, in the same order; it is called for every message
+// of the type, with nil if none came, and must leave no number from the payload behind. A message of
 // this kind that is forwarded or dropped by its receiver needs CloseDescriptors.
 type DescriptorCarrier interface {
 	Descriptors() []int

@@ -61,6 +61,11 @@ func TestMessagesKeepTheirFormAndSender(t *testing.T) {
 		t.Errorf("sender arrived as %+v", r.sender)
 	}
 
+	a.root.Send(actor.NewPID(b.Address(), target.Id), &parcel{Name: "empty"})
+	if m, ok := next(t, got).msg.(*parcel); !ok || m.Name != "empty" || m.sets != 1 || m.fds != nil {
+		t.Errorf("parcel without descriptors arrived as %+v", m)
+	}
+
 	headers := make(chan map[string]string, 1)
 	b.spawn(t, "headers", func(c actor.Context) {
 		if _, ok := c.Message().(count); ok {

@@ -177,9 +177,17 @@ func (w *crowd) Receive(c actor.Context) {
 }
 
 func TestPeerKilledInMidCallAnswersEveryCallerAtOnce(t *testing.T) {
+	t.Run("goroutines", func(t *testing.T) { testPeerKilled(t) })
+	t.Run("dispatcher", func(t *testing.T) {
+		t.Setenv("REMOTING_TEST_DISPATCHER", "1")
+		testPeerKilled(t, dispatched)
+	})
+}
+
+func testPeerKilled(t *testing.T, change ...func(*Options)) {
 	leakCheck(t)
 	dir := t.TempDir()
-	p := start(t, dir+"/a")
+	p := start(t, dir+"/a", change...)
 	other := spawnProcess(t, "serve", dir+"/b")
 	p.mustPong(t, actor.NewPID(Address(dir+"/b"), "echo"))
 
@@ -188,7 +196,7 @@ func TestPeerKilledInMidCallAnswersEveryCallerAtOnce(t *testing.T) {
 	crowds := make([]*crowd, callers)
 	for i := range crowds {
 		crowds[i] = &crowd{target: actor.NewPID(Address(dir+"/b"), "mute"), n: calls, answers: map[uint64]int{}, done: done}
-		p.root.Spawn(actor.PropsFromProducer(func() actor.Actor { return crowds[i] }))
+		p.root.Spawn(actor.PropsFromProducer(func() actor.Actor { return crowds[i] }, p.props()...))
 	}
 	future := p.root.RequestFuture(actor.NewPID(Address(dir+"/b"), "mute"), &ping{Serial: 1}, patience)
 	watcher := make(chan *actor.Terminated, 1)
