@@ -1,0 +1,257 @@
+package domxml
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var cpuModes = []string{"custom", "host-model", "host-passthrough", "maximum"}
+
+// checkCPU reads <cpu> without its NUMA cells.
+func (def *definition) checkCPU() error {
+	c := def.root.kid("cpu")
+	if c == nil {
+		return nil
+	}
+	model := c.kid("model")
+	if model != nil && strings.TrimSpace(model.text) == "" {
+		model.text = ""
+	}
+	mode, ok := c.lookup("mode")
+	switch {
+	case ok && !slices.Contains(cpuModes, mode):
+		return unsupported("Invalid mode attribute '%s'", mode)
+	case !ok && (model != nil && model.text != "" || c.has("match")):
+		mode = "custom"
+	case !ok:
+		mode = ""
+	}
+	if mode != "" {
+		c.set("mode", mode)
+	}
+	if err := grammar["cpu"].check(withoutKids(c)); err != nil {
+		return err
+	}
+	if mode == "custom" && model != nil && model.text != "" {
+		c.setDefault("match", "exact")
+	}
+	if mode != "custom" {
+		c.unset("match")
+	}
+	if mode != "host-passthrough" && mode != "maximum" {
+		c.unset("migratable")
+	}
+	if model != nil {
+		if v, ok := model.lookup("fallback"); ok && v != "allow" && v != "forbid" {
+			return unsupported("Invalid fallback attribute")
+		}
+		if v, ok := model.lookup("vendor_id"); ok {
+			if len(v) != 12 {
+				return xmlError("vendor_id must be exactly 12 characters long")
+			}
+			if strings.Contains(v, ",") {
+				return xmlError("vendor id is invalid")
+			}
+		}
+		switch {
+		case mode == "custom" && model.text != "":
+			model.setDefault("fallback", "allow")
+		default:
+			c.remove(model)
+		}
+	}
+	if t := c.kid("topology"); t != nil {
+		if err := grammar["topology"].check(t); err != nil {
+			return err
+		}
+		t.setDefault("dies", "1")
+	}
+	for _, name := range []string{"cache", "maxphysaddr"} {
+		if k := c.kid(name); k != nil {
+			if err := grammar["cpu"].kids[name].kind.check(k); err != nil {
+				return err
+			}
+		}
+	}
+	return checkCPUFeatures(c)
+}
+
+func withoutKids(n *node) *node { return &node{name: n.name, attrs: n.attrs} }
+
+func checkCPUFeatures(c *node) error {
+	seen := map[string]bool{}
+	for _, f := range c.all("feature") {
+		f.setDefault("policy", "require")
+		if !slices.Contains([]string{"force", "require", "optional", "disable", "forbid"}, f.get("policy")) {
+			return unsupported("Invalid CPU feature policy")
+		}
+		name := f.get("name")
+		if name == "" {
+			return xmlError("Invalid CPU feature name")
+		}
+		if seen[name] {
+			return xmlError("CPU feature '%s' specified more than once", name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// checkNUMA reads the guest's NUMA cells; with them the memory is the sum of the cells.
+func (def *definition) checkNUMA() error {
+	numa := def.root.kid("cpu/numa")
+	if numa == nil {
+		return nil
+	}
+	cells := numa.all("cell")
+	seen := map[uint64]bool{}
+	for i, c := range cells {
+		id := uint64(i)
+		if c.has("id") {
+			v, ok := c.uint("id")
+			if !ok {
+				return xmlError("Invalid 'id' attribute in NUMA cell: '%s'", c.get("id"))
+			}
+			id = v
+		}
+		if id >= uint64(len(cells)) {
+			return xmlError("Exactly one 'cell' element per guest NUMA cell allowed, non-contiguous ranges or ranges not starting from 0 are not allowed")
+		}
+		if seen[id] {
+			return xmlError("Duplicate NUMA cell info for cell id '%d'", id)
+		}
+		seen[id] = true
+		c.set("id", utoa(id))
+	}
+	slices.SortStableFunc(cells, byNumber("id"))
+	numa.drop("cell")
+	numa.kids = append(cells, numa.kids...)
+	used := make([]bitmap, len(cells))
+	for i, c := range cells {
+		if err := checkCell(c); err != nil {
+			return err
+		}
+		if b, err := normalizeBitmap(c, "cpus"); err != nil {
+			return err
+		} else {
+			used[i] = b
+		}
+		for j := range i {
+			if overlap(used[i], used[j]) {
+				return unsupported("NUMA cells %d and %d have overlapping vCPU ids", i, j)
+			}
+		}
+	}
+	fillDistances(cells)
+	return checkInterconnects(numa)
+}
+
+func checkCell(c *node) error {
+	text, ok := c.lookup("memory")
+	if !ok {
+		return xmlError("missing element or attribute './@memory'")
+	}
+	v, err := kibText(text, c.get("unit"), "./@memory")
+	if err != nil {
+		return err
+	}
+	c.set("memory", utoa(v))
+	c.set("unit", "KiB")
+	if err := grammar["cell"].check(withoutKids(c)); err != nil {
+		return err
+	}
+	for _, cache := range c.all("cache") {
+		for _, name := range []string{"size", "line"} {
+			k := cache.kid(name)
+			if k == nil {
+				return xmlError("Missing '%s' element under cache", name)
+			}
+			if name == "line" {
+				continue
+			}
+			v, err := kibText(k.get("value"), k.get("unit"), "./"+name+"/@value")
+			if err != nil {
+				return err
+			}
+			k.set("value", utoa(v))
+			k.set("unit", "KiB")
+		}
+	}
+	return nil
+}
+
+func overlap(a, b bitmap) bool {
+	for i := range min(len(a), len(b)) {
+		if a[i] && b[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// fillDistances completes the matrix once any distance is given: a cell is 10 from itself, unknown pairs take the
+// distance of the other direction, and 20 when there is none.
+func fillDistances(cells []*node) {
+	matrix := map[[2]string]string{}
+	for _, c := range cells {
+		for _, s := range c.kid("distances").all("sibling") {
+			matrix[[2]string{c.get("id"), s.get("id")}] = s.get("value")
+		}
+	}
+	if len(matrix) == 0 {
+		for _, c := range cells {
+			c.drop("distances")
+		}
+		return
+	}
+	touched := map[string]bool{}
+	for pair := range matrix {
+		touched[pair[0]], touched[pair[1]] = true, true
+	}
+	for _, c := range cells {
+		c.drop("distances")
+		id := c.get("id")
+		if !touched[id] {
+			continue
+		}
+		d := elem("distances")
+		for _, other := range cells {
+			o := other.get("id")
+			v, ok := matrix[[2]string{id, o}]
+			if !ok {
+				v, ok = matrix[[2]string{o, id}]
+			}
+			switch {
+			case ok:
+			case o == id:
+				v = "10"
+			default:
+				v = "20"
+			}
+			d.add(elem("sibling", "id", o, "value", v))
+		}
+		c.add(d)
+	}
+}
+
+func checkInterconnects(numa *node) error {
+	for _, b := range numa.kid("interconnects").all("bandwidth") {
+		v, err := kibText(b.get("value"), b.get("unit"), "./@value")
+		if err != nil {
+			return err
+		}
+		b.set("value", utoa(v))
+		b.set("unit", "KiB")
+	}
+	return nil
+}
+
+// cellMemory is the sum of the cells, in KiB.
+func (def *definition) cellMemory() (sum uint64) {
+	for _, c := range def.root.kid("cpu/numa").all("cell") {
+		v, _ := strconv.ParseUint(c.get("memory"), 10, 64)
+		sum += v
+	}
+	return sum
+}

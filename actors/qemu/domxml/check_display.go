@@ -1,0 +1,245 @@
+package domxml
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// checkGraphics reads one <graphics>.
+func (def *definition) checkGraphics(g *node) error {
+	if err := grammar["graphics"].check(withoutKids(g)); err != nil {
+		return err
+	}
+	typ := g.get("type")
+	g.keep(graphicsAttrs[typ]...)
+	for _, name := range []string{"image", "jpeg", "zlib", "playback", "streaming"} {
+		if err := checkSpiceOption(g.kid(name)); err != nil {
+			return err
+		}
+	}
+	if v, ok := g.lookup("passwdValidTo"); ok {
+		if _, err := time.Parse("2006-01-02T15:04:05", strings.TrimSuffix(v, "Z")); err != nil {
+			return internalError("cannot parse password validity time '%s', expect YYYY-MM-DDTHH:MM:SS", v)
+		}
+	}
+	if g.get("connected") == "default" {
+		g.unset("connected")
+	}
+	switch typ {
+	case "vnc":
+		if err := def.checkVNCPorts(g); err != nil {
+			return err
+		}
+	case "spice":
+		if err := def.checkSpicePorts(g); err != nil {
+			return err
+		}
+	default:
+		g.drop("listen")
+		return nil
+	}
+	return def.checkListens(g)
+}
+
+var graphicsAttrs = map[string][]string{
+	"sdl":          {"type", "display", "xauth", "fullscreen"},
+	"vnc":          {"type", "socket", "port", "autoport", "websocket", "listen", "keymap", "sharePolicy", "passwd", "passwdValidTo", "connected", "powerControl"},
+	"spice":        {"type", "port", "tlsPort", "autoport", "listen", "keymap", "defaultMode", "passwd", "passwdValidTo", "connected"},
+	"rdp":          {"type", "port", "autoport", "replaceUser", "multiUser", "listen"},
+	"desktop":      {"type", "display", "fullscreen"},
+	"egl-headless": {"type"},
+	"dbus":         {"type", "address", "p2p"},
+}
+
+var spiceCompressions = map[string][]string{
+	"image": {"auto_glz", "auto_lz", "quic", "glz", "lz", "off"}, "jpeg": {"auto", "never", "always"}, "zlib": {"auto", "never", "always"},
+	"playback": {"on", "off"}, "streaming": {"filter", "all", "off"},
+}
+
+func checkSpiceOption(k *node) error {
+	if k == nil {
+		return nil
+	}
+	name := "compression"
+	if k.name == "streaming" {
+		name = "mode"
+	}
+	v, ok := k.lookup(name)
+	if !ok {
+		return missingAttr(k, name)
+	}
+	if !slices.Contains(spiceCompressions[k.name], v) {
+		return badValue(k, name, v)
+	}
+	return nil
+}
+
+func graphicsPort(g *node, attr, what string) (int, bool, error) {
+	v, ok := g.lookup(attr)
+	if !ok {
+		return 0, false, nil
+	}
+	p, err := strconv.ParseInt(cNumber(v), 10, 32)
+	if err != nil {
+		return 0, true, internalError("cannot parse %s %s", what, v)
+	}
+	return int(p), true, nil
+}
+
+func (def *definition) checkVNCPorts(g *node) error {
+	port, has, err := graphicsPort(g, "port", "vnc port")
+	if err != nil {
+		return err
+	}
+	if _, _, err := graphicsPort(g, "websocket", "vnc WebSocket port"); err != nil {
+		return err
+	}
+	auto := g.get("autoport") == "yes"
+	if !has || port == -1 {
+		auto = true
+	}
+	if auto {
+		if def.flags&ParseLive == 0 || port <= 0 {
+			port = -1
+		}
+	}
+	g.set("port", strconv.Itoa(port))
+	g.set("autoport", map[bool]string{true: "yes", false: "no"}[auto])
+	return nil
+}
+
+func (def *definition) checkSpicePorts(g *node) error {
+	port, _, err := graphicsPort(g, "port", "spice port")
+	if err != nil {
+		return err
+	}
+	tls, _, err := graphicsPort(g, "tlsPort", "spice tlsPort")
+	if err != nil {
+		return err
+	}
+	auto := g.get("autoport") == "yes"
+	if port == -1 && tls == -1 {
+		auto = true
+	}
+	if port == 0 && tls == 0 && g.get("autoport") != "no" {
+		auto = true
+	}
+	if auto && def.flags&ParseLive == 0 {
+		port, tls = 0, 0
+	}
+	set := func(name string, v int) {
+		if v != 0 {
+			g.set(name, strconv.Itoa(v))
+		} else {
+			g.unset(name)
+		}
+	}
+	set("port", port)
+	set("tlsPort", tls)
+	switch {
+	case auto:
+		g.set("autoport", "yes")
+	case port != 0 || tls != 0:
+		g.set("autoport", "no")
+	default:
+		g.unset("autoport")
+	}
+	if g.get("defaultMode") == "any" {
+		g.unset("defaultMode")
+	}
+	return nil
+}
+
+// checkListens joins the attributes of old documents with the <listen> elements: the first element is also the
+// attribute, and where there is neither an element is made.
+func (def *definition) checkListens(g *node) error {
+	listens := g.all("listen")
+	for _, l := range listens {
+		if err := grammar["listen"].check(l); err != nil {
+			return err
+		}
+		switch l.get("type") {
+		case "address":
+			l.keep("type", "address")
+			if l.get("address") == "" {
+				l.unset("address")
+			}
+		case "network":
+			if !l.has("network") {
+				return xmlError("'network' attribute is required for listen type 'network'")
+			}
+			l.keep("type", "network", "address")
+			if def.flags&ParseLive == 0 {
+				l.unset("address")
+			}
+		case "socket":
+			l.keep("type", "socket")
+		case "none":
+			l.keep("type")
+		}
+	}
+	address, hasAddress := g.lookup("listen")
+	if socket, ok := g.lookup("socket"); ok && socket != "" {
+		if len(listens) == 0 {
+			listens = []*node{elem("listen", "type", "socket", "socket", socket)}
+			g.add(listens[0])
+		} else if listens[0].get("type") == "socket" && listens[0].get("socket") != socket {
+			return unsupported("graphics 'socket' attribute '%s' must match 'socket' attribute of first listen element (found '%s')", socket, listens[0].get("socket"))
+		}
+	}
+	switch {
+	case len(listens) == 0:
+		l := elem("listen", "type", "address")
+		if address != "" {
+			l.set("address", address)
+		}
+		g.add(l)
+		listens = []*node{l}
+	case hasAddress && listens[0].get("type") == "address":
+		if first, ok := listens[0].lookup("address"); ok && address != "" && first != address {
+			return unsupported("graphics 'listen' attribute '%s' must match 'address' attribute of first listen element (found '%s')", address, first)
+		} else if !ok && address != "" {
+			listens[0].set("address", address)
+		}
+	}
+	return nil
+}
+
+// checkVideo reads one <video>; memory sizes are filled in later, when it is known which is the primary one.
+func (def *definition) checkVideo(v *node) error {
+	m := v.kid("model")
+	if m == nil {
+		return nil
+	}
+	if t, ok := m.lookup("type"); ok && !slices.Contains(videoTypes, t) {
+		return unsupported("unknown video model '%s'", t)
+	}
+	for _, name := range []string{"ram", "vram", "vram64", "vgamem", "heads"} {
+		if t, ok := m.lookup(name); ok {
+			u, err := strconv.ParseUint(cNumber(t), 10, 32)
+			if err != nil {
+				return internalError("cannot parse video %s '%s'", name, t)
+			}
+			m.set(name, utoa(u))
+		}
+	}
+	for _, name := range []string{"ram", "vram64", "vgamem"} {
+		if m.has(name) && m.get("type") != "qxl" {
+			return xmlError("%s attribute only supported for video type qxl", name)
+		}
+	}
+	if p, ok := m.lookup("primary"); ok && p != "yes" && p != "no" {
+		return badValue(m, "primary", p)
+	}
+	if m.get("primary") == "no" {
+		m.unset("primary")
+	}
+	if a := m.kid("acceleration"); a != nil && len(a.attrs) == 0 {
+		m.remove(a)
+	}
+	return nil
+}
+
+var videoTypes = []string{"default", "vga", "cirrus", "vmvga", "xen", "vbox", "qxl", "parallels", "virtio", "gop", "none", "bochs", "ramfb"}

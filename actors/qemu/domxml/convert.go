@@ -1,0 +1,122 @@
+package domxml
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strings"
+
+	"libvirt.org/go/libvirtxml"
+)
+
+// toStruct turns a finished tree into libvirtxml's form.
+func toStruct(root *node) (*libvirtxml.Domain, error) {
+	d := &libvirtxml.Domain{}
+	meta := root.kid(metadataName)
+	root.drop(metadataName)
+	if err := decode(root, d); err != nil {
+		return nil, err
+	}
+	if meta != nil {
+		d.Metadata = &libvirtxml.DomainMetadata{}
+		if len(meta.kids) > 0 {
+			d.Metadata.XML = "\n" + dumpMetadata(meta, 2) + "  "
+		}
+		root.add(meta)
+	}
+	return d, nil
+}
+
+func decode(n *node, into any) error {
+	dec := xml.NewTokenDecoder(&tokens{stack: []frame{{n: &node{kids: []*node{n}}}}})
+	if err := dec.Decode(into); err != nil {
+		return internalError("cannot keep <%s>: %v", n.name, err)
+	}
+	return nil
+}
+
+// fromStruct is toStruct's inverse; the tree is in libvirt's order.
+func fromStruct(d *libvirtxml.Domain) (*node, error) {
+	plain := *d
+	plain.Metadata = nil
+	root, err := encode(&plain)
+	if err != nil {
+		return nil, err
+	}
+	if d.Metadata != nil {
+		meta := metadataTree(d)
+		if meta == nil {
+			return nil, internalError("metadata of domain '%s' is not well formed", d.Name)
+		}
+		root.add(meta)
+	}
+	adoptNamespaces(root)
+	grammar["domain"].arrange(root)
+	return root, nil
+}
+
+func encode(v any) (*node, error) {
+	text, err := xml.Marshal(v)
+	if err != nil {
+		return nil, internalError("cannot format definition: %v", err)
+	}
+	root, bad := scan(string(text))
+	if bad != nil {
+		return nil, internalError("cannot format definition: %s", bad.msg)
+	}
+	return root, nil
+}
+
+// tokens hands a tree to encoding/xml without the way through text.
+type tokens struct{ stack []frame }
+
+type frame struct {
+	n    *node
+	next int
+	text bool // the text has been handed out
+}
+
+func (t *tokens) Token() (xml.Token, error) {
+	if len(t.stack) == 0 {
+		return nil, io.EOF
+	}
+	f := &t.stack[len(t.stack)-1]
+	if !f.text {
+		f.text = true
+		if f.n.text != "" {
+			return xml.CharData(f.n.text), nil
+		}
+	}
+	if f.next < len(f.n.kids) {
+		k := f.n.kids[f.next]
+		f.next++
+		t.stack = append(t.stack, frame{n: k})
+		start := xml.StartElement{Name: xmlName(k.name)}
+		for _, a := range k.attrs {
+			start.Attr = append(start.Attr, xml.Attr{Name: xmlName(a.name), Value: a.value})
+		}
+		return start, nil
+	}
+	t.stack = t.stack[:len(t.stack)-1]
+	if len(t.stack) == 0 {
+		return nil, io.EOF
+	}
+	return xml.EndElement{Name: xmlName(f.n.name)}, nil
+}
+
+func xmlName(name string) xml.Name {
+	prefix, local, ok := strings.Cut(name, ":")
+	if !ok {
+		return xml.Name{Local: name}
+	}
+	return xml.Name{Space: prefix, Local: local}
+}
+
+// Clone returns a copy that shares nothing with d.
+func Clone(d *libvirtxml.Domain) (*libvirtxml.Domain, error) {
+	root, err := fromStruct(d)
+	if err != nil {
+		return nil, fmt.Errorf("clone: %w", err)
+	}
+	return toStruct(root)
+}

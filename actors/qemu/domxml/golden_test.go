@@ -1,0 +1,71 @@
+package domxml
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// goldens calls f with the name and both files of every recorded document.
+func goldens(t *testing.T, f func(t *testing.T, in, out string)) {
+	files, err := filepath.Glob("testdata/define/*.out.xml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no recorded documents: %v", err)
+	}
+	for _, file := range files {
+		base := strings.TrimSuffix(file, ".out.xml")
+		t.Run(filepath.Base(base), func(t *testing.T) {
+			f(t, read(t, base+".in.xml"), read(t, file))
+		})
+	}
+}
+
+func read(t testing.TB, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// What libvirtd prints goes through the struct and back without a change.
+func TestFormatKeepsWhatLibvirtPrints(t *testing.T) {
+	goldens(t, func(t *testing.T, _, out string) {
+		root, bad := scan(out)
+		if bad != nil {
+			t.Fatal(bad.msg)
+		}
+		grammar["domain"].arrange(root)
+		d, err := toStruct(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Format(d, Secure|Inactive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := lineDiff(out, got); diff != "" {
+			t.Errorf("(-libvirt +ours)\n%s", diff)
+		}
+	})
+}
+
+// What clients send becomes what libvirtd makes of it.
+func TestDefineMatchesLibvirt(t *testing.T) {
+	env := referenceEnv(t)
+	goldens(t, func(t *testing.T, in, out string) {
+		d, err := Parse([]byte(in), env, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Format(d, Secure|Inactive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := lineDiff(out, got); diff != "" {
+			t.Errorf("(-libvirt +ours)\n%s", diff)
+		}
+	})
+}
