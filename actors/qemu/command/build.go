@@ -47,7 +47,7 @@ type builder struct {
 }
 
 func newBuilder(def *libvirtxml.Domain, c *caps.Caps, rt *Runtime) *builder {
-	b := &builder{def: def, dev: def.Devices, caps: c, rt: rt, without: map[string]bool{}}
+	b := &builder{def: def, dev: def.Devices, caps: c, rt: rt, without: map[string]bool{}, nodes: map[any]uint{}}
 	if b.dev == nil {
 		b.dev = &libvirtxml.DomainDeviceList{}
 	}
@@ -59,10 +59,11 @@ func newBuilder(def *libvirtxml.Domain, c *caps.Caps, rt *Runtime) *builder {
 	return b
 }
 
-// fd registers a descriptor and returns how QEMU will know it: by number on a command line, by name on the monitor.
+// fd passes a descriptor and returns how QEMU will know it: by number on a command line, by name on the monitor.
 func (b *builder) fd(f *os.File, name string) string {
 	if b.plug {
-		b.files = append(b.files, File{-1, name, f})
+		b.add(step{command: "getfd", args: Props{{"fdname", name}}, file: &File{-1, name, f},
+			undo: &QMP{"closefd", Props{{"fdname", name}}}})
 		return name
 	}
 	n := FirstFD + len(b.files)

@@ -58,8 +58,7 @@ func (b *builder) fdSet(f *os.File, opaque string) string {
 	set := b.fdset
 	b.fdset++
 	if b.plug {
-		b.files = append(b.files, File{-1, opaque, f})
-		b.add(step{command: "add-fd", args: Props{{"fdset-id", set}, {"opaque", opaque}},
+		b.add(step{command: "add-fd", args: Props{{"fdset-id", set}, {"opaque", opaque}}, file: &File{-1, opaque, f},
 			undo: &QMP{"remove-fd", Props{{"fdset-id", set}}}})
 	} else {
 		n := FirstFD + len(b.files)

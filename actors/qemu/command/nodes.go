@@ -17,39 +17,48 @@ func AssignNodes(def *libvirtxml.Domain) uint {
 		return next
 	}
 	for i := len(def.Devices.Disks) - 1; i >= 0; i-- {
-		d := &def.Devices.Disks[i]
-		if !sourceEmpty(d.Source) {
-			d.Source.Index = next
-		}
+		next = AssignDiskNodes(&def.Devices.Disks[i], next)
+	}
+	return next
+}
+
+// AssignDiskNodes numbers the images of one disk from next on, and returns the first number that is free after it.
+func AssignDiskNodes(d *libvirtxml.DomainDisk, next uint) uint {
+	if !sourceEmpty(d.Source) {
+		d.Source.Index = next
+	}
+	next++
+	for s := d.BackingStore; s != nil && !sourceEmpty(s.Source); s = s.BackingStore {
+		s.Index = next
 		next++
-		for s := d.BackingStore; s != nil && !sourceEmpty(s.Source); s = s.BackingStore {
-			s.Index = next
-			next++
-		}
 	}
 	return next
 }
 
 // numberNodes is AssignNodes for a builder, which must not change the definition: numbers in it win.
 func (b *builder) numberNodes() {
-	b.nodes = map[any]uint{}
-	next := uint(1)
+	b.nextNode = 1
 	for i := len(b.dev.Disks) - 1; i >= 0; i-- {
-		d := &b.dev.Disks[i]
-		b.nodes[d] = next
-		if d.Source != nil && d.Source.Index != 0 {
-			b.nodes[d] = d.Source.Index
-		}
-		next = max(next, b.nodes[d]) + 1
-		for s := d.BackingStore; s != nil && !sourceEmpty(s.Source); s = s.BackingStore {
-			b.nodes[s] = next
-			if n := backingIndex(s); n != 0 {
-				b.nodes[s] = n
-			}
-			next = max(next, b.nodes[s]) + 1
-		}
+		b.numberDisk(&b.dev.Disks[i])
 	}
-	b.nextNode = next
+}
+
+func (b *builder) numberDisk(d *libvirtxml.DomainDisk) {
+	number := func(key any, given uint) {
+		if given == 0 {
+			given = b.nextNode
+		}
+		b.nodes[key] = given
+		b.nextNode = max(b.nextNode, given) + 1
+	}
+	top := uint(0)
+	if d.Source != nil {
+		top = d.Source.Index
+	}
+	number(d, top)
+	for s := d.BackingStore; s != nil && !sourceEmpty(s.Source); s = s.BackingStore {
+		number(s, backingIndex(s))
+	}
 }
 
 func backingIndex(s *libvirtxml.DomainDiskBackingStore) uint {

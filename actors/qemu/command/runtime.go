@@ -37,6 +37,10 @@ type Runtime struct {
 
 	Secrets map[string]Secret // by object id, see SecretsOf
 
+	// NextNode and NextFDSet are the first numbers that are free in a running QEMU, for plugging.
+	NextNode  uint
+	NextFDSet int
+
 	VNC        VNCServer
 	Spice      SpiceServer
 	RenderNode string // the host's DRM render node, for graphics that ask for GL and name none

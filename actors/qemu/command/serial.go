@@ -5,37 +5,31 @@ import (
 )
 
 func (b *builder) serials() error {
-	return each(b.dev.Serials, func(s *libvirtxml.DomainSerial) error {
-		alias := aliasOf(s.Alias)
-		if err := b.chardev(chardev{id: "char" + alias, alias: alias, source: s.Source, protocol: s.Protocol, log: s.Log}); err != nil {
-			return err
-		}
-		model := ""
-		if s.Target != nil && s.Target.Model != nil {
-			model = s.Target.Model.Name
-		}
-		driver := model
-		switch model {
-		case "", "isa-serial":
-			driver = "isa-serial"
-		case "isa-debugcon":
-			driver = "isa-debugcon"
-		case "spapr-vty", "pl011", "16550a", "sclpconsole", "sclplmconsole":
-			if model == "pl011" || model == "16550a" {
-				// Boards bring these; the line is attached by number.
-				b.arg("-serial", "chardev:char"+alias)
-				return nil
-			}
-		}
-		p := Props{{"driver", driver}, {"chardev", "char" + alias}, {"id", alias}}
-		if driver == "isa-serial" && s.Target != nil && s.Target.Port != nil {
-			p.Set("index", *s.Target.Port)
-		}
-		if err := b.at(&p, s.Address, s.ACPI); err != nil {
-			return err
-		}
-		return b.device(p)
-	})
+	return each(b.dev.Serials, func(s *libvirtxml.DomainSerial) error { return b.serial(s) })
+}
+
+func (b *builder) serial(s *libvirtxml.DomainSerial) error {
+	alias := aliasOf(s.Alias)
+	if err := b.chardev(chardev{id: "char" + alias, alias: alias, source: s.Source, protocol: s.Protocol, log: s.Log}); err != nil {
+		return err
+	}
+	driver := "isa-serial"
+	if s.Target != nil && s.Target.Model != nil && s.Target.Model.Name != "" {
+		driver = s.Target.Model.Name
+	}
+	if driver == "pl011" || driver == "16550a" {
+		// Boards bring these; the line is attached by number.
+		b.arg("-serial", "chardev:char"+alias)
+		return nil
+	}
+	p := Props{{"driver", driver}, {"chardev", "char" + alias}, {"id", alias}}
+	if driver == "isa-serial" && s.Target != nil && s.Target.Port != nil {
+		p.Set("index", *s.Target.Port)
+	}
+	if err := b.at(&p, s.Address, s.ACPI); err != nil {
+		return err
+	}
+	return b.device(p)
 }
 
 func (b *builder) parallels() error {

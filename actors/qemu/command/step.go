@@ -9,7 +9,8 @@ type step struct {
 
 	command string // QMP command; "" when there is none
 	args    Props  // QMP arguments
-	undo    *QMP   // takes the step back when a later one fails
+	file    *File  // descriptor that goes with the command
+	undo    *QMP   // takes the step back
 }
 
 // QMP is one command for QEMU's monitor.
