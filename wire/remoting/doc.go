@@ -33,6 +33,10 @@
 // name and version ([Register]); the hello lists a node's types, and from then on the position
 // in that list stands for the type.
 //
+// A reader runs, where Options.Dispatcher allows it, the actor that it has delivered to (package dispatch); an actor
+// that sends writes to the socket itself if that is idle. So a message can cross two processes without
+// a goroutine being started for it.
+//
 // # What is promised
 //
 //   - Messages from one actor to another arrive in order, at most once. Across pairs there is no order.
