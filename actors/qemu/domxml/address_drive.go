@@ -30,11 +30,8 @@ func placeDisk(d *node) error {
 	}
 	switch t.get("bus") {
 	case "scsi":
-		// A wide bus: 16 units, of which number 7 is the adapter.
-		controller, unit = idx/15, idx%15
-		if unit >= 7 {
-			unit++
-		}
+		// A narrow bus, whatever the controller could take: seven units beside the adapter.
+		controller, unit = idx/7, idx%7
 	case "ide":
 		controller, bus, unit = idx/4, idx%4/2, idx%2
 	case "sata":
@@ -104,7 +101,12 @@ func (def *definition) impliedControllers() {
 		highest = max(highest, v)
 	}
 	def.controllersUpTo("ccid", highest)
-	highest = -1
+}
+
+// hostdevControllers adds the SCSI controllers of host devices. libvirt does so while it reads the document, so these
+// come before all other implied ones.
+func (def *definition) hostdevControllers() {
+	highest := -1
 	for _, h := range def.devices.all("hostdev") {
 		if h.get("type") == "scsi" {
 			v, _ := strconv.Atoi(h.kid("address").get("controller"))
@@ -114,22 +116,12 @@ func (def *definition) impliedControllers() {
 	def.controllersUpTo("scsi", highest)
 }
 
-// controllersUpTo makes sure of the controllers 0 to highest. A new SCSI controller takes after an existing one.
+// controllersUpTo makes sure of the controllers 0 to highest.
 func (def *definition) controllersUpTo(typ string, highest int) {
 	for i := 0; i <= highest; i++ {
-		if def.controller(typ, i) != nil {
-			continue
+		if def.controller(typ, i) == nil {
+			def.addController(typ, i, "")
 		}
-		model := ""
-		if typ == "scsi" {
-			model = def.defaultSCSI()
-			for _, c := range def.devices.all("controller") {
-				if c.get("type") == "scsi" {
-					model = c.get("model")
-				}
-			}
-		}
-		def.addController(typ, i, model)
 	}
 }
 

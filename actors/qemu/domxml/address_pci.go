@@ -136,11 +136,14 @@ func (def *definition) checkRoot(model string) error {
 // pciDevices are all devices, in the order libvirt walks them when it collects the fixed addresses.
 func (def *definition) pciDevices() []*node {
 	var out []*node
-	for _, name := range []string{"disk", "interface", "sound", "hostdev", "controller", "smartcard", "serial", "parallel", "channel", "console", "input", "filesystem", "watchdog", "memballoon", "rng", "hub", "shmem", "tpm", "panic", "memory", "iommu", "vsock", "crypto", "video", "redirdev", "graphics"} {
+	for _, name := range []string{"disk", "interface", "sound", "hostdev", "controller", "smartcard", "serial", "parallel", "channel", "console", "input", "filesystem", "watchdog", "memballoon", "rng", "hub", "shmem", "tpm", "panic", "memory", "iommu", "vsock", "video", "redirdev", "graphics"} {
 		out = append(out, def.devices.all(name)...)
 	}
 	return out
 }
+
+// conventionalNICs are the models libvirt knows to be plain PCI devices.
+var conventionalNICs = []string{"netfront", "rtl8139", "e1000", "vmxnet2", "vmxnet3", "Am79C970A", "Am79C973", "82540EM", "82545EM", "82543GC", "lan9118", "scm91c111", "vlance", "smc91c111"}
 
 // connects says what kind of slot a device needs, 0 when it is no PCI device.
 func (def *definition) connects(d *node) connect {
@@ -189,17 +192,17 @@ func (def *definition) connects(d *node) connect {
 		if d.get("type") == "hostdev" {
 			return pcie
 		}
-		switch m := d.kid("model").get("type"); m {
-		case "virtio", "virtio-non-transitional":
-			return virtio
-		case "virtio-transitional":
-			return pciDevice
-		case "e1000e", "vmxnet3", "igb":
+		m := d.kid("model").get("type")
+		switch {
+		case m == "e1000e":
 			return pcie
-		case "usb-net":
+		case m == "usb-net" || m == "spapr-vlan":
 			return 0
+		case slices.Contains(conventionalNICs, m):
+			return pciDevice
 		}
-		return pciDevice
+		// A model libvirt does not know is taken for a modern one.
+		return modern(m)
 	case "sound":
 		switch d.get("model") {
 		case "sb16", "pcspk", "usb":
@@ -231,8 +234,6 @@ func (def *definition) connects(d *node) connect {
 		return modern(d.get("model"))
 	case "vsock":
 		return modern(d.get("model"))
-	case "crypto":
-		return virtio
 	case "watchdog":
 		if d.get("model") == "i6300esb" {
 			return pciDevice
@@ -354,11 +355,12 @@ func (p *placer) slots() error {
 	}{
 		{"controller", func(c *node) bool { return isPCI(c) && c.get("index") != "0" }},
 		{"filesystem", nil},
-		{"interface", nil},
+		{"interface", func(n *node) bool { return n.get("type") != "hostdev" }},
 		{"sound", nil},
 		{"controller", nil},
 		{"disk", nil},
 		{"hostdev", nil},
+		{"interface", nil}, // assigned from the host
 		{"memballoon", nil},
 		{"rng", nil},
 		{"watchdog", nil},
@@ -369,7 +371,6 @@ func (p *placer) slots() error {
 		{"iommu", nil},
 		{"vsock", nil},
 		{"memory", nil},
-		{"crypto", nil},
 	}
 	for i, s := range steps {
 		if i == 4 {

@@ -206,7 +206,7 @@ func (def *definition) trimSources(c *node, typ string, sources []*node) error {
 				r.unset("timeout")
 			}
 		}
-		if s.empty() {
+		if s.empty() || typ == "unix" && s.get("path") == "" {
 			c.remove(s)
 		}
 	}

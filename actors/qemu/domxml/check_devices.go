@@ -1,6 +1,7 @@
 package domxml
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,9 +18,9 @@ func (def *definition) checkDevices() error {
 		"video": def.checkVideo, "hostdev": def.checkHostdev, "redirdev": def.checkRedirdev,
 		"redirfilter": def.checkKnown, "hub": checkHub, "watchdog": checkWatchdog, "memballoon": def.checkKnown,
 		"rng": def.checkRNG, "nvram": def.checkKnown, "panic": checkPanic, "shmem": checkShmem, "memory": def.checkMemoryDevice,
-		"crypto": def.checkKnown, "iommu": def.checkKnown, "vsock": def.checkKnown,
+		"iommu": def.checkKnown, "vsock": def.checkKnown,
 	}
-	order := []string{"controller", "disk", "filesystem", "interface", "smartcard", "parallel", "serial", "console", "channel", "input", "graphics", "sound", "audio", "video", "hostdev", "watchdog", "memballoon", "rng", "tpm", "nvram", "hub", "redirdev", "redirfilter", "panic", "shmem", "memory", "iommu", "vsock", "crypto", "lease"}
+	order := []string{"controller", "disk", "filesystem", "interface", "smartcard", "parallel", "serial", "console", "channel", "input", "graphics", "sound", "audio", "video", "hostdev", "watchdog", "memballoon", "rng", "tpm", "nvram", "hub", "redirdev", "redirfilter", "panic", "shmem", "memory", "iommu", "vsock", "lease"}
 	if def.flags&ParseLive == 0 {
 		for _, d := range def.devices.kids {
 			if a := d.kid("alias"); a != nil && !validUserAlias(a.get("name")) {
@@ -164,7 +165,7 @@ func checkPCIAddress(d, a *node) error {
 	if multi != "" && multi != "on" && multi != "off" {
 		return badValue(a, "multifunction", multi)
 	}
-	if v == [4]uint64{} && multi == "" && a.kid("zpci") == nil {
+	if v[0]|v[1]|v[2] == 0 && a.kid("zpci") == nil {
 		// All zero is how documents say "somewhere": the host bridge sits there.
 		d.remove(a)
 		return nil
@@ -252,7 +253,6 @@ func checkShmem(s *node) error {
 	if !s.has("name") {
 		return xmlError("shmem element must contain 'name' attribute")
 	}
-	s.setDefault("role", "peer")
 	m := s.kid("model")
 	if m == nil {
 		m = elem("model", "type", "ivshmem")
@@ -330,9 +330,11 @@ func checkFilesystem(f *node) error {
 	}
 	for _, name := range []string{"fmode", "dmode"} {
 		if v, ok := f.lookup(name); ok {
-			if _, err := strconv.ParseUint(v, 8, 32); err != nil {
+			mode, err := strconv.ParseUint(v, 8, 32)
+			if err != nil || mode > 0o777 {
 				return xmlError("invalid %s: '%s'", name, v)
 			}
+			f.set(name, fmt.Sprintf("%04o", mode))
 		}
 	}
 	if d := f.kid("driver"); d != nil {

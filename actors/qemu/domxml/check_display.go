@@ -123,9 +123,7 @@ func (def *definition) checkSpicePorts(g *node) error {
 	if port == -1 && tls == -1 {
 		auto = true
 	}
-	if port == 0 && tls == 0 && g.get("autoport") != "no" {
-		auto = true
-	}
+	port, tls = max(port, 0), max(tls, 0)
 	if auto && def.flags&ParseLive == 0 {
 		port, tls = 0, 0
 	}
@@ -181,12 +179,23 @@ func (def *definition) checkListens(g *node) error {
 		}
 	}
 	address, hasAddress := g.lookup("listen")
+	if len(listens) > 0 && (listens[0].get("type") == "none" || listens[0].get("type") == "socket") {
+		// Nobody listens on a port.
+		g.unset("port", "tlsPort", "autoport", "websocket", "listen")
+	}
 	if socket, ok := g.lookup("socket"); ok && socket != "" {
 		if len(listens) == 0 {
 			listens = []*node{elem("listen", "type", "socket", "socket", socket)}
 			g.add(listens[0])
+			g.unset("port", "autoport", "websocket", "listen")
 		} else if listens[0].get("type") == "socket" && listens[0].get("socket") != socket {
 			return unsupported("graphics 'socket' attribute '%s' must match 'socket' attribute of first listen element (found '%s')", socket, listens[0].get("socket"))
+		}
+	}
+	if len(listens) > 0 && listens[0].get("type") == "socket" {
+		// The attribute repeats the first element.
+		if v := listens[0].get("socket"); v != "" {
+			g.set("socket", v)
 		}
 	}
 	switch {

@@ -295,9 +295,6 @@ func (def *definition) checkIOThreads() error {
 	if list != nil && len(list.kids) == 0 {
 		root.remove(list)
 	}
-	if list != nil && len(list.kids) > 0 {
-		slices.SortStableFunc(list.kids, byNumber("id"))
-	}
 	root.drop("iothreads")
 	if count > 0 {
 		root.add(leaf("iothreads", utoa(count)))

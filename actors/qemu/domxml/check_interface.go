@@ -15,10 +15,7 @@ var netModelName = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 
 // checkInterface reads one <interface>.
 func (def *definition) checkInterface(n *node) error {
-	n.setDefault("type", "ethernet")
-	if n.kid("source") == nil && !n.has("type") {
-		n.set("type", "user")
-	}
+	n.setDefault("type", "user")
 	if err := grammar["interface"].check(withoutKids(n)); err != nil {
 		return err
 	}

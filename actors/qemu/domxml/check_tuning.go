@@ -47,7 +47,13 @@ func (def *definition) checkCPUTune() error {
 			return err
 		}
 	}
-	return checkSchedulers(t)
+	if err := checkSchedulers(t); err != nil {
+		return err
+	}
+	if len(t.kids) == 0 {
+		def.root.remove(t)
+	}
+	return nil
 }
 
 // dropPinsBeyond removes pins of virtual CPUs that do not exist and sorts the rest.

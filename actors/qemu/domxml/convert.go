@@ -17,12 +17,11 @@ func toStruct(root *node) (*libvirtxml.Domain, error) {
 	if err := decode(root, d); err != nil {
 		return nil, err
 	}
-	if meta != nil {
+	if meta = stash(root, meta); meta != nil {
 		d.Metadata = &libvirtxml.DomainMetadata{}
 		if len(meta.kids) > 0 {
 			d.Metadata.XML = "\n" + dumpMetadata(meta, 2) + "  "
 		}
-		root.add(meta)
 	}
 	return d, nil
 }
@@ -49,6 +48,7 @@ func fromStruct(d *libvirtxml.Domain) (*node, error) {
 			return nil, internalError("metadata of domain '%s' is not well formed", d.Name)
 		}
 		root.add(meta)
+		unstash(root, meta)
 	}
 	adoptNamespaces(root)
 	grammar["domain"].arrange(root)

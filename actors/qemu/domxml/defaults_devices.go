@@ -33,6 +33,11 @@ func (def *definition) defaultsDevices() error {
 		return err
 	}
 	def.impliedControllers()
+	for _, c := range def.devices.all("controller") {
+		if err := def.controllerDefaults(c); err != nil {
+			return err
+		}
+	}
 	def.ccidAddresses()
 	return nil
 }
@@ -77,16 +82,22 @@ func (def *definition) impliedAudio() {
 	if def.devices.kid("audio") != nil {
 		return
 	}
-	backend := "none"
-	for _, g := range def.devices.all("graphics") {
-		if t := g.get("type"); t == "spice" || t == "sdl" {
-			backend = t
-			break
-		} else if t == "vnc" {
-			break
+	graphics := def.devices.all("graphics")
+	if len(graphics) == 0 {
+		def.devices.add(elem("audio", "id", "1", "type", "none"))
+		return
+	}
+	// The first display that can carry sound, or could, decides; the others leave the guest without a backend.
+	for _, g := range graphics {
+		switch g.get("type") {
+		case "spice":
+			def.devices.add(elem("audio", "id", "1", "type", "spice"))
+			return
+		case "vnc":
+			def.devices.add(elem("audio", "id", "1", "type", "none"))
+			return
 		}
 	}
-	def.devices.add(elem("audio", "id", "1", "type", backend))
 }
 
 func (def *definition) refuseDuplicates() error {
@@ -115,7 +126,11 @@ func (def *definition) deviceDefaults(d *node) error {
 	case "tpm":
 		d.setDefault("model", "tpm-tis")
 		if b := d.kid("backend"); b.get("type") == "emulator" {
-			b.setDefault("version", "2.0")
+			version := "2.0"
+			if d.get("model") == "tpm-tis" {
+				version = "1.2"
+			}
+			b.setDefault("version", version)
 		}
 	case "panic":
 		if d.get("model") == "" {
@@ -126,14 +141,13 @@ func (def *definition) deviceDefaults(d *node) error {
 	case "vsock":
 		d.setDefault("model", "virtio")
 		c := d.ensure("cid")
-		if c.get("auto") == "no" || !c.has("auto") && c.has("address") {
-			c.set("auto", "no")
+		if c.has("address") {
+			c.setDefault("auto", "no")
+		} else {
+			c.setDefault("auto", "yes")
 		}
 		if c.get("auto") == "yes" && def.flags&ParseLive == 0 {
 			c.unset("address")
-		}
-		if !c.has("auto") && !c.has("address") {
-			d.remove(c)
 		}
 	case "rng":
 		if d.kid("driver") != nil && len(d.kid("driver").attrs) == 0 {
@@ -218,6 +232,9 @@ func (def *definition) interfaceDefaults(n *node) {
 	}
 	if d := n.kid("driver"); d != nil {
 		d.kids = slices.DeleteFunc(d.kids, func(k *node) bool { return len(k.attrs) == 0 })
+		if d.get("queues") == "0" {
+			d.unset("queues")
+		}
 		if len(d.attrs) == 0 && len(d.kids) == 0 {
 			n.remove(d)
 		}
@@ -248,6 +265,7 @@ func (def *definition) graphicsDefaults(g *node) {
 	if g.get("type") != "spice" || g.get("autoport") == "yes" || g.has("port") || g.has("tlsPort") {
 		return
 	}
+	g.unset("autoport")
 	for _, l := range g.all("listen") {
 		if t := l.get("type"); t == "address" || t == "network" {
 			g.drop("listen")

@@ -1,6 +1,7 @@
 package domxml
 
 import (
+	"math"
 	"path"
 	"slices"
 	"strconv"
@@ -17,9 +18,9 @@ func (def *definition) defaultsBasic() error {
 			def.devices.add(leaf("emulator", bin))
 		}
 	}
-	def.sortDisks()
 	def.groupControllers()
 	def.numberControllers()
+	def.hostdevControllers()
 	return nil
 }
 
@@ -57,7 +58,7 @@ func (def *definition) groupControllers() {
 	index := func(c *node) int {
 		v, err := strconv.Atoi(c.get("index"))
 		if err != nil {
-			return -1
+			return math.MaxInt // not numbered yet
 		}
 		return v
 	}

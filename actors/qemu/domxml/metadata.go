@@ -15,7 +15,7 @@ func sanitizeMetadata(n *node) {
 	seen := map[string]bool{}
 	n.kids = slices.DeleteFunc(n.kids, func(k *node) bool {
 		uri := k.namespace()
-		if k.name[0] == '#' || uri == "" || seen[uri] {
+		if k.name[0] == '#' || uri == "" || uri == stashNamespace || seen[uri] {
 			return true
 		}
 		seen[uri] = true

@@ -59,6 +59,7 @@ func process(root *node, env *Env, flags ParseFlags) error {
 		def.devices = elem("devices")
 		root.add(def.devices)
 	}
+	def.sortDisks()
 	steps := []func() error{
 		def.checkGeneral,
 		def.checkDevices,

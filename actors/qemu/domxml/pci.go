@@ -248,8 +248,8 @@ func (s *pciSet) growTo(bus int, need connect) error {
 		model = "pci-bridge"
 		if !s.takesBridges() {
 			// The first conventional bus below PCI Express sits on a bridge, and that in a root port.
-			if s.freeFor(pcieToPCIBridge) < 0 {
-				s.buses = append(s.buses, newBus("pcie-root-port"))
+			if _, err := s.next(pcieToPCIBridge, 0); err != nil {
+				return err
 			}
 			s.buses = append(s.buses, newBus("pcie-to-pci-bridge"))
 		}
@@ -271,13 +271,4 @@ func (s *pciSet) takesBridges() bool {
 		}
 	}
 	return false
-}
-
-func (s *pciSet) freeFor(need connect) int {
-	for i, b := range s.buses {
-		if _, _, ok := b.find(need); ok {
-			return i
-		}
-	}
-	return -1
 }

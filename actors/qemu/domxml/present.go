@@ -17,6 +17,16 @@ func present(root *node, flags FormatFlags) {
 	for _, c := range devices.all("controller") {
 		hexAttr(c.kid("target"), "port", "0x%x")
 	}
+	for _, name := range []string{"input", "hostdev"} {
+		for _, d := range devices.all(name) {
+			dropHollowSource(d)
+		}
+	}
+	for _, n := range devices.all("interface") {
+		if n.get("type") == "hostdev" {
+			driverFirst(n)
+		}
+	}
 	for _, u := range devices.kid("redirfilter").all("usbdev") {
 		hexAttr(u, "class", "0x%02X")
 		hexAttr(u, "vendor", "0x%04X")
@@ -31,4 +41,28 @@ func hexAttr(n *node, name, format string) {
 			n.set(name, fmt.Sprintf(format, u))
 		}
 	}
+}
+
+// dropHollowSource removes a source that libvirtxml keeps for the sake of its type only.
+func dropHollowSource(d *node) {
+	s := d.kid("source")
+	if s == nil || len(s.kids) > 0 {
+		return
+	}
+	for _, a := range s.attrs {
+		if a.value != "" {
+			return
+		}
+	}
+	d.remove(s)
+}
+
+// driverFirst: an assigned interface is printed as a host device is, its driver before its source.
+func driverFirst(n *node) {
+	drv, src := n.kid("driver"), n.kid("source")
+	if drv == nil || src == nil {
+		return
+	}
+	n.remove(drv)
+	n.insertBefore(src, drv)
 }
