@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -119,4 +120,10 @@ func (n Node) Caches() []Cache {
 		}
 	}
 	return list
+}
+
+// HasIOMMU says whether devices can be given to guests behind an IOMMU.
+func (n Node) HasIOMMU() bool {
+	entries, err := os.ReadDir(n.path("/sys/kernel/iommu_groups"))
+	return err == nil && len(entries) > 0
 }

@@ -47,7 +47,7 @@ var probedObjects = []string{
 
 // schemaQueries are the questions put to the schema beyond "which commands, with which arguments": a command, then
 // members of its argument by name, "+branch" of a union, ending in a member, in "^value" of an enumeration, or
-// in "!feature". "->" before the first member walks the answer instead of the argument.
+// in "!feature". "->" first walks the answer instead of the argument.
 var schemaQueries = []string{
 	"blockdev-add/driver/^nvme",
 	"blockdev-add/driver/^virtio-blk-vhost-vdpa",
@@ -93,6 +93,10 @@ var schemaQueries = []string{
 	"set_password/display",
 	"set-numa-node/+hmat-lb",
 	"query-named-block-nodes/flat",
+	"query-display-options/->/type/^sdl",
+	"query-display-options/->/type/^egl-headless",
+	"query-display-options/->/type/^dbus",
+	"query-display-options/->/type/^gtk",
 	"query-blockstats/query-nodes",
 	"transaction/actions/+blockdev-snapshot",
 	"calc-dirty-rate/mode",

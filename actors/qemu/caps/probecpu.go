@@ -61,12 +61,9 @@ func probeHostCPU(ctx context.Context, q qmp.Executor, c *Caps, accel, best stri
 	}
 	host := &CPUExpansion{Name: migratable.Name, Props: migratable.Props}
 	c.HostCPU[accel] = host
-	if _, has := migratable.Props["migratable"]; !has {
-		return nil
-	}
 	all, ok, err := expand(kind, map[string]any{"migratable": false})
 	if err != nil || !ok {
-		return err
+		return err // refused: models of this architecture have no such switch
 	}
 	host.Props = all.Props
 	host.Migratable = make(map[string]bool)

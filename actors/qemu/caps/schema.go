@@ -84,6 +84,9 @@ func (s schema) has(query string) bool {
 	if len(parts) == 1 && strings.HasPrefix(parts[0], "!") {
 		return slices.Contains(command.Features, parts[0][1:])
 	}
+	if parts[0] == "->" {
+		return s.walk(s[command.Ret], parts[1:])
+	}
 	return s.walk(s[command.Arg], parts)
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // formatVersion changes when probing learns to ask more, or Caps changes its shape.
-const formatVersion = 1
+const formatVersion = 2
 
 // identity is everything the answers of a binary depend on. A stored answer counts only for an equal identity.
 type identity struct {
