@@ -319,6 +319,26 @@ func TestProcessesThatDoNotDoTheirDutyAreKilled(t *testing.T) {
 	})
 }
 
+func TestNobodyElseCanSayThatAProcessIsReady(t *testing.T) {
+	s := runSplit(t, Spec{{Name: "a", Autostart: true, Startup: 200 * time.Millisecond, Shutdown: 50 * time.Millisecond}}, plain("mute"))
+	s.until("it has begun", func() bool { return len(s.journal("begins")) == 1 })
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", s.node("a").OSPid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, socket, ok := strings.Cut("\x00"+string(env), "\x00NOTIFY_SOCKET=")
+	if !ok {
+		t.Fatal("no NOTIFY_SOCKET")
+	}
+	socket, _, _ = strings.Cut(socket, "\x00")
+	t.Setenv("NOTIFY_SOCKET", socket)
+	Notifier{zerolog.Nop()}.Ready("trust me")
+	s.until("it was killed all the same", func() bool { return s.node("a").Restarts > 0 })
+	if e := s.node("a").LastError; !strings.Contains(e, "not ready") {
+		t.Errorf("error %q", e)
+	}
+}
+
 func TestAProcessThatLeavesIsWokenOnDemand(t *testing.T) {
 	s := runSplit(t, Spec{{Name: "a", Autostart: true}}, func(Branch) Command {
 		return Command{Args: []string{"branch-leaves"}, OnDemand: true}

@@ -160,23 +160,27 @@ func (t *Tree) Shutdown(ctx context.Context) (lost int, err error) {
 		limit = max(time.Millisecond, time.Until(end))
 	}
 	f := t.system.Root.RequestFuture(t.pid, &Shutdown{}, limit)
-	answer := make(chan struct{})
-	var reply any
+	type answer struct {
+		reply any
+		err   error
+	}
+	answers := make(chan answer, 1)
 	go func() {
-		reply, err = f.Result()
-		close(answer)
+		reply, err := f.Result()
+		answers <- answer{reply, err}
 	}()
+	var a answer
 	select {
-	case <-answer:
+	case a = <-answers:
 	case <-t.done:
 		return 0, t.Err()
 	case <-ctx.Done():
 		return 0, &ExitError{ExitOverdue, ctx.Err()}
 	}
-	if err != nil {
-		return 0, &ExitError{ExitOverdue, fmt.Errorf("shutdown: %w", err)}
+	if a.err != nil {
+		return 0, &ExitError{ExitOverdue, fmt.Errorf("shutdown: %w", a.err)}
 	}
-	if d, ok := reply.(*ShutdownDone); ok {
+	if d, ok := a.reply.(*ShutdownDone); ok {
 		lost = d.Lost
 	}
 	t.system.Root.Stop(t.pid)

@@ -38,15 +38,20 @@ func Serve(t *Tree, o ServeOptions) ExitCode {
 	defer cancel()
 	manager := Notifier{o.Log}
 	go manager.Watchdog(ctx, t.Alive)
-	var expired <-chan struct{}
+	var expired <-chan struct{} // looked at from READY on
+	begun := func() {}
 	if o.Idle != nil {
-		expired = o.Idle.Expired()
+		begun = o.Idle.Hold("starting")
 	}
 	ready := t.Ready()
 	for {
 		select {
 		case <-ready:
 			ready = nil
+			begun()
+			if o.Idle != nil {
+				expired = o.Idle.Expired()
+			}
 			o.Serving()
 			manager.Ready("serving")
 		case s := <-o.signals:

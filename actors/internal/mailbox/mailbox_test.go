@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -300,6 +301,43 @@ func TestStopEndsWhenItsHandlersPanicOrExit(t *testing.T) {
 			within(t, ended, "Terminated of the child")
 			eventually(t, "only the parent is left", func() bool { return r.Len() == 1 })
 		})
+	}
+}
+
+func TestARestartThatCrossesAStopDoesNotUndoIt(t *testing.T) {
+	system := quiet()
+	r := Attach(system)
+	opts := actor.WithMailbox(Producer(nil))
+	g := newGate()
+	var births atomic.Int32
+	child := make(chan *actor.PID, 1)
+	pid, err := system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor {
+		births.Add(1)
+		return actor.ReceiveFunc(func(c actor.Context) {
+			if _, ok := c.Message().(*actor.Started); ok {
+				child <- c.Spawn(actor.PropsFromFunc(func(c actor.Context) {
+					if m, ok := c.Message().(gate); ok {
+						m.in <- struct{}{}
+						<-m.out
+					}
+				}, opts))
+			}
+		})
+	}, opts), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	system.Root.Send(within(t, child, "the child"), g)
+	within(t, g.in, "the child to hold up the stop")
+	process, _ := system.ProcessRegistry.GetLocal("a")
+	process.SendSystemMessage(pid, &actor.Stop{})
+	process.SendSystemMessage(pid, &actor.Restart{}) // a backoff's timer that fires late
+	box := r.Find("a")
+	eventually(t, "both are seen", func() bool { s := box.Stats(); return s.System == 0 && s.Current == "" })
+	close(g.out)
+	eventually(t, "both are gone", func() bool { return r.Len() == 0 })
+	if n := births.Load(); n != 1 {
+		t.Errorf("born %d times", n)
 	}
 }
 
