@@ -1,0 +1,331 @@
+package qemu
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"virtree/actors/internal/branch"
+	"virtree/actors/internal/call"
+	"virtree/actors/internal/disk"
+	"virtree/actors/internal/kit"
+	"virtree/actors/internal/lease"
+	"virtree/actors/qemu/caps"
+	"virtree/actors/qemu/domxml"
+	"virtree/wire/liberr"
+	"virtree/wire/protocol"
+)
+
+// driver is the branch actor: the index of all domains, one actor below it for each. It answers lookups
+// and lists from the index and forwards what concerns one domain to that domain.
+type driver struct {
+	shared *shared
+	bus    branch.Bus
+	byUUID map[protocol.UUID]*entry
+	byName map[string]*entry // also names that a rename or a definition under way has reserved
+	byID   map[int32]*entry
+	jobs   map[uint64]func(ctx actor.Context, done *kit.Done[any])
+
+	ready   bool // loaded from disk; until then calls wait
+	waiting []envelope
+}
+
+// entry is one domain as the index knows it.
+type entry struct {
+	Summary
+	pid     *actor.PID
+	pending bool // made for a definition that is not stored yet: nobody may see it
+}
+
+// New makes the qemu branch.
+func New(env *branch.Env, conf Config) actor.Producer {
+	s := newShared(env, conf)
+	return func() actor.Actor {
+		return &driver{
+			shared: s, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byID: map[int32]*entry{},
+			jobs: map[uint64]func(actor.Context, *kit.Done[any]){},
+		}
+	}
+}
+
+func newShared(env *branch.Env, conf Config) *shared {
+	s := &shared{env: env, conf: conf}
+	s.caps = caps.NewFinder(caps.Options{
+		CacheDir: filepath.Join(env.Paths.DriverCache("qemu"), "capabilities"),
+		Warn:     func(err error) { env.Log.Warn().Err(err).Msg("capabilities of QEMU") },
+	})
+	s.vnc = lease.Range{First: conf.PortMin, Last: conf.PortMax, Usable: portFree}
+	s.xmlEnv = domxml.Env{
+		Arch: caps.HostArch(),
+		Caps: func(binary string) (*caps.Caps, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			return s.caps.Get(ctx, binary)
+		},
+		Emulator: func(arch, _ string) string { return s.caps.Binary(arch) },
+		NVRAMDir: filepath.Join(env.Paths.DriverLib("qemu"), "nvram"),
+	}
+	return s
+}
+
+// Receive is the branch's table of contents.
+func (dr *driver) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *call.Call:
+		dr.call(ctx, m)
+	case *summaryChanged:
+		dr.update(m.Summary)
+	case *published:
+		dr.bus.Publish(ctx, m.Event)
+	case *renamed:
+		dr.renamed(m)
+	case *forgotten:
+		dr.forget(m.UUID)
+	case *kit.Done[any]:
+		if then := dr.jobs[m.Serial]; then != nil {
+			delete(dr.jobs, m.Serial)
+			then(ctx, m)
+		}
+	case *actor.Started:
+		dr.shared.system = ctx.ActorSystem()
+		dr.load(ctx)
+	case *actor.Terminated:
+		if !dr.bus.Receive(ctx) {
+			dr.terminated(ctx, m.Who)
+		}
+	case *actor.Stopping, *actor.Restarting:
+		kit.CancelJobs(ctx)
+	default:
+		if !dr.bus.Receive(ctx) {
+			kit.Unhandled(ctx, m)
+		}
+	}
+}
+
+// call serves what the branch answers itself and forwards what is one domain's.
+func (dr *driver) call(ctx actor.Context, c *call.Call) {
+	if !dr.ready && c.Proc != protocol.ConnectOpen.Procedure {
+		dr.waiting = append(dr.waiting, envelope{c, ctx.Sender()})
+		return
+	}
+	if domainRoutes.Has(c.Proc) && !driverRoutes.Has(c.Proc) {
+		dr.forward(ctx, c)
+		return
+	}
+	driverRoutes.Serve(dr, ctx, c, liberr.FromQemu)
+}
+
+// forward passes a call to the domain that its arguments name.
+func (dr *driver) forward(ctx actor.Context, c *call.Call) {
+	uuid, ok := c.Proc.PeekUUID(c.Args)
+	if !ok {
+		call.CloseFDs(c.FDs)
+		call.NewRequest(ctx, c).Fail(liberr.New(liberr.FromRPC, liberr.RPC, "Unable to decode message payload"))
+		return
+	}
+	e := dr.byUUID[uuid]
+	if e == nil || e.pending {
+		name, _ := c.Proc.PeekName(c.Args)
+		call.CloseFDs(c.FDs)
+		call.NewRequest(ctx, c).Fail(noDomain(uuid, name))
+		return
+	}
+	ctx.Forward(e.pid)
+}
+
+// spawn makes a domain's actor.
+func (dr *driver) spawn(ctx actor.Context, name string, uuid protocol.UUID, s *seed) (*entry, error) {
+	parent, shared := ctx.Self(), dr.shared
+	first := s
+	props := kit.Props(func() actor.Actor {
+		given := first
+		first = nil // a restarted domain reads its state from disk
+		return newDomain(shared, parent, uuid, name, given)
+	}, kit.Kind("domain"))
+	pid, err := ctx.SpawnNamed(props, uuid.String())
+	if err != nil {
+		return nil, liberr.New(liberr.FromQemu, liberr.InternalError, "cannot manage domain '%s'", name).WithCause(err)
+	}
+	e := &entry{Summary: Summary{Name: name, UUID: uuid, ID: -1, State: lifeShutoff.State}, pid: pid}
+	dr.byUUID[uuid], dr.byName[name] = e, e
+	return e, nil
+}
+
+// update takes a domain's news into the index.
+func (dr *driver) update(s Summary) {
+	e := dr.byUUID[s.UUID]
+	if e == nil {
+		return
+	}
+	if e.ID != s.ID {
+		if dr.byID[e.ID] == e {
+			delete(dr.byID, e.ID)
+		}
+		if s.ID >= 0 {
+			dr.byID[s.ID] = e
+		}
+	}
+	e.Summary, e.pending = s, false
+}
+
+// forget takes a domain out of the index.
+func (dr *driver) forget(uuid protocol.UUID) {
+	e := dr.byUUID[uuid]
+	if e == nil {
+		return
+	}
+	delete(dr.byUUID, uuid)
+	if dr.byID[e.ID] == e {
+		delete(dr.byID, e.ID)
+	}
+	for name, other := range dr.byName {
+		if other == e {
+			delete(dr.byName, name)
+		}
+	}
+}
+
+// terminated is the end of a domain's actor. One that is still in the index was given up by its
+// supervisor, and its name goes on answering through it.
+func (dr *driver) terminated(ctx actor.Context, who *actor.PID) {
+	for uuid, e := range dr.byUUID {
+		if e.pid.Id == who.Id {
+			dr.shared.env.Log.Error().Str("domain", e.Name).Msg("the domain's actor has ended unexpectedly")
+			dr.forget(uuid)
+			return
+		}
+	}
+}
+
+// renamed settles a rename: one of the two names is free.
+func (dr *driver) renamed(m *renamed) {
+	free := m.New
+	if m.OK {
+		free = m.Old
+	}
+	if e := dr.byUUID[m.UUID]; e != nil && dr.byName[free] == e {
+		delete(dr.byName, free)
+		if m.OK {
+			e.Name = m.New
+		}
+	}
+}
+
+// job runs blocking work of the branch itself.
+func (dr *driver) job(ctx actor.Context, name string, limit time.Duration, run func(context.Context) (any, error), then func(ctx actor.Context, out any, err error)) {
+	started := kit.Job[any]{Name: name, Timeout: limit, Run: func(jc context.Context, _ *kit.Undo) (any, error) { return run(jc) }}.Start(ctx)
+	dr.jobs[started.Serial] = func(ctx actor.Context, done *kit.Done[any]) { then(ctx, done.Value, done.Err) }
+}
+
+// onDisk is a domain as it was found at the start.
+type onDisk struct {
+	name string
+	uuid protocol.UUID
+	seed seed
+}
+
+// load finds all domains on disk and starts their actors.
+func (dr *driver) load(ctx actor.Context) {
+	s := dr.shared
+	dr.job(ctx, "load", 0, func(context.Context) (any, error) {
+		return s.scan()
+	}, func(ctx actor.Context, out any, err error) {
+		if err != nil {
+			s.env.Log.Error().Err(err).Msg("cannot read the domains' definitions")
+		}
+		found, _ := out.([]*onDisk)
+		for _, f := range found {
+			e, err := dr.spawn(ctx, f.name, f.uuid, &f.seed)
+			if err != nil {
+				s.env.Log.Error().Err(err).Str("domain", f.name).Msg("cannot load a domain")
+				continue
+			}
+			e.Persistent, e.Autostart, e.Saved = f.seed.config != "", f.seed.autostart, f.seed.saved
+		}
+		dr.becomeReady(ctx)
+		dr.autostart(ctx)
+	})
+}
+
+func (dr *driver) becomeReady(ctx actor.Context) {
+	dr.ready = true
+	waiting := dr.waiting
+	dr.waiting = nil
+	for _, e := range waiting {
+		ctx.ActorSystem().Root.RequestWithCustomSender(ctx.Self(), e.msg, e.sender)
+	}
+}
+
+// scan reads the folders of definitions and of status files.
+func (s *shared) scan() ([]*onDisk, error) {
+	byUUID := map[protocol.UUID]*onDisk{}
+	var order []*onDisk
+	read := func(dir string, take func(o *onDisk, text string)) error {
+		files, err := os.ReadDir(dir)
+		if os.IsNotExist(err) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if f.IsDir() || !strings.HasSuffix(f.Name(), ".xml") || strings.HasPrefix(f.Name(), ".") {
+				continue
+			}
+			b, err := os.ReadFile(filepath.Join(dir, f.Name()))
+			if err != nil {
+				s.env.Log.Error().Err(err).Msg("cannot read a domain's file")
+				continue
+			}
+			name, uuid := scanIdentity(string(b))
+			if name+".xml" != f.Name() || uuid == (protocol.UUID{}) {
+				s.env.Log.Error().Str("file", filepath.Join(dir, f.Name())).Msg("not a domain's file: name or UUID does not fit")
+				continue
+			}
+			o := byUUID[uuid]
+			if o == nil {
+				o = &onDisk{name: name, uuid: uuid}
+				byUUID[uuid] = o
+				order = append(order, o)
+			}
+			take(o, string(b))
+		}
+		return nil
+	}
+	err := read(s.env.Paths.DriverConfig("qemu"), func(o *onDisk, text string) {
+		o.seed.config = strings.TrimRight(stripHeader(text), "\n") + "\n"
+		o.seed.autostart = exists(s.autostartPath(o.name))
+		o.seed.saved = exists(s.savePath(o.name))
+	})
+	if err != nil {
+		return order, err
+	}
+	return order, read(s.env.Paths.DriverRun("qemu"), func(o *onDisk, text string) { o.seed.status = text })
+}
+
+// autostart starts the domains that are marked for it, once per boot of the host.
+func (dr *driver) autostart(ctx actor.Context) {
+	marker := dr.shared.env.Paths.Autostarted("qemu")
+	dr.job(ctx, "autostart", 0, func(context.Context) (any, error) {
+		if exists(marker) {
+			return false, nil
+		}
+		return true, disk.WriteVolatile(marker, nil, 0o600)
+	}, func(ctx actor.Context, out any, err error) {
+		if err != nil {
+			dr.shared.env.Log.Error().Err(err).Msg("cannot mark that domains were started with the host")
+			return
+		}
+		if out != true {
+			return
+		}
+		for _, e := range dr.byUUID {
+			if e.Autostart {
+				ctx.Send(e.pid, &autostart{})
+			}
+		}
+	})
+}

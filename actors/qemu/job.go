@@ -1,0 +1,190 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"virtree/actors/internal/call"
+	"virtree/actors/internal/kit"
+	"virtree/wire/liberr"
+	"virtree/wire/protocol"
+)
+
+// jobKind is what a job does to its domain; it decides beside which others it may run.
+type jobKind uint8
+
+const (
+	jobQuery  jobKind = iota // asks QEMU something
+	jobModify                // changes the domain
+	jobAsync                 // long: migration, save, dump, snapshot, backup
+	jobAbort                 // ends an async job
+)
+
+// task is one job of a domain: what it is, the blocking part and what to make of the result.
+type task struct {
+	kind  jobKind
+	name  string        // "remoteDispatchDomainSuspend": who holds the domain, in the message to who waits
+	req   *call.Request // who is answered; nil when nobody asked
+	limit time.Duration // of the blocking part; 0 means none
+	// run is the blocking part, in a goroutine of its own; it must not touch the domain.
+	run func(ctx context.Context, undo *kit.Undo) (any, error)
+	// apply continues in the domain's Receive after a success, and makes the answer.
+	apply func(d *domain, ctx actor.Context, out any) (protocol.Encoder, error)
+	// failed, if set, continues after a failure; the answer is what it returns.
+	failed func(d *domain, ctx actor.Context, err error) error
+	// discard frees a result that nobody will take.
+	discard func(out any)
+
+	serial uint64 // of the running job
+}
+
+// admit is libvirt's rule: one job that asks or changes at a time, and beside an async job those that
+// do not fight with it.
+func admit(running []*task, t *task) bool {
+	async, plain := false, false
+	for _, r := range running {
+		if r.kind == jobAsync {
+			async = true
+		} else {
+			plain = true
+		}
+	}
+	switch t.kind {
+	case jobAsync:
+		return !async && !plain
+	case jobModify:
+		return !async && !plain
+	default:
+		return !plain
+	}
+}
+
+// jobWait is how long a job waits for its turn; libvirt's QEMU_JOB_WAIT_TIME.
+const jobWait = 30 * time.Second
+
+// start brings a task to the queue, where it runs now, waits or is refused.
+func (d *domain) start(ctx actor.Context, t *task) {
+	if t.name == "" && t.req != nil {
+		t.name = holderName(t.req.Proc)
+	}
+	switch d.queue.Submit(t, time.Now().Add(jobWait)) {
+	case kit.Run:
+		d.launch(ctx, t)
+	case kit.Wait:
+		d.armSweep(ctx)
+	case kit.Full:
+		d.refuse(ctx, t, liberr.New(liberr.FromQemu, liberr.OperationFailed,
+			"cannot acquire state change lock (held by monitor=%s) due to max_queued limit", d.holder()))
+	}
+}
+
+// launch runs the blocking part.
+func (d *domain) launch(ctx actor.Context, t *task) {
+	running := kit.Job[any]{Name: t.name, Timeout: t.limit, Run: t.run, Discard: t.discard}.Start(ctx)
+	t.serial = running.Serial
+	d.tasks[t.serial] = t
+}
+
+// aside runs a task without the queue: what never waits behind anything.
+func (d *domain) aside(ctx actor.Context, t *task) { d.launch(ctx, t) }
+
+// jobDone applies a job's outcome and starts what waited for it.
+func (d *domain) jobDone(ctx actor.Context, m *kit.Done[any]) {
+	t := d.tasks[m.Serial]
+	if t == nil {
+		m.Discard()
+		return
+	}
+	delete(d.tasks, m.Serial)
+	d.conclude(ctx, t, m.Value, m.Err)
+	for _, next := range d.queue.Done(func(o *task) bool { return o == t }) {
+		d.launch(ctx, next)
+	}
+}
+
+// conclude makes the answer of a finished task.
+func (d *domain) conclude(ctx actor.Context, t *task, out any, err error) {
+	var ret protocol.Encoder
+	if err == nil && t.apply != nil {
+		ret, err = t.apply(d, ctx, out)
+	} else if err != nil {
+		err = d.monitorError(err)
+		if t.failed != nil {
+			err = t.failed(d, ctx, err)
+		}
+	}
+	if t.req != nil && err != errStillOpen {
+		t.req.Finish(ret, err)
+	}
+}
+
+// errStillOpen is what apply returns when the answer comes from elsewhere, later.
+var errStillOpen = errors.New("answered later")
+
+// refuse ends a task that never ran.
+func (d *domain) refuse(ctx actor.Context, t *task, err error) {
+	if t.failed != nil {
+		err = t.failed(d, ctx, err)
+	}
+	if t.req != nil {
+		t.req.Fail(err)
+	}
+}
+
+// sweep refuses what waited too long.
+func (d *domain) sweep(ctx actor.Context, now time.Time) {
+	d.sweeping = false
+	for _, t := range d.queue.Sweep(now) {
+		d.refuse(ctx, t, liberr.New(liberr.FromQemu, liberr.OperationTimeout,
+			"cannot acquire state change lock (held by monitor=%s)", d.holder()))
+	}
+	if d.queue.Waiting() > 0 {
+		d.armSweep(ctx)
+	}
+}
+
+// sweepTick reminds a domain of the deadlines of its waiting jobs.
+type sweepTick struct{}
+
+// Urgent keeps deadlines before new work.
+func (*sweepTick) Urgent() bool { return true }
+
+// armSweep sets the timer while jobs wait, and only then: an idle domain wakes nobody.
+func (d *domain) armSweep(ctx actor.Context) {
+	if d.sweeping {
+		return
+	}
+	d.sweeping = true
+	root, self := ctx.ActorSystem().Root, ctx.Self()
+	time.AfterFunc(time.Second, func() { root.Send(self, &sweepTick{}) })
+}
+
+// holder names the job that others wait for.
+func (d *domain) holder() string {
+	if r := d.queue.Running(); len(r) > 0 {
+		return r[0].name
+	}
+	return "<null>"
+}
+
+// holderName is the name under which libvirt's daemon runs a procedure: remoteDispatchDomainSuspend.
+func holderName(p *protocol.Procedure) string {
+	var b strings.Builder
+	b.WriteString("remoteDispatch")
+	for _, w := range strings.Split(p.Name, "_") {
+		if w == "" {
+			continue
+		}
+		switch w {
+		case "XML", "UUID", "CPU", "ID", "OS", "FD", "FS", "IO", "PM", "NMI":
+			b.WriteString(w)
+		default:
+			b.WriteString(w[:1] + strings.ToLower(w[1:]))
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,157 @@
+package qemu
+
+import (
+	"sort"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"virtree/actors/internal/call"
+	"virtree/wire/liberr"
+	"virtree/wire/protocol"
+	"virtree/wire/virt"
+)
+
+// Lookups and lists: answered by the branch from its index, whatever the domains are doing.
+
+func (e *entry) ref() protocol.Domain { return protocol.Domain{Name: e.Name, UUID: e.UUID, ID: e.ID} }
+
+func (dr *driver) lookupByName(_ actor.Context, _ *call.Request, a *protocol.DomainLookupByNameArgs) (*protocol.DomainLookupByNameRet, error) {
+	e := dr.byName[a.Name]
+	if e == nil || e.pending || e.Name != a.Name {
+		return nil, liberr.New(liberr.FromQemu, liberr.NoDomain, "no domain with matching name '%s'", a.Name)
+	}
+	return &protocol.DomainLookupByNameRet{Dom: e.ref()}, nil
+}
+
+func (dr *driver) lookupByUUID(_ actor.Context, _ *call.Request, a *protocol.DomainLookupByUUIDArgs) (*protocol.DomainLookupByUUIDRet, error) {
+	e := dr.byUUID[a.UUID]
+	if e == nil || e.pending {
+		return nil, liberr.New(liberr.FromQemu, liberr.NoDomain, "no domain with matching uuid '%s'", a.UUID)
+	}
+	return &protocol.DomainLookupByUUIDRet{Dom: e.ref()}, nil
+}
+
+func (dr *driver) lookupByID(_ actor.Context, _ *call.Request, a *protocol.DomainLookupByIDArgs) (*protocol.DomainLookupByIDRet, error) {
+	e := dr.byID[a.ID]
+	if e == nil {
+		return nil, liberr.New(liberr.FromQemu, liberr.NoDomain, "no domain with matching id %d", a.ID)
+	}
+	return &protocol.DomainLookupByIDRet{Dom: e.ref()}, nil
+}
+
+// select returns the visible domains that fit, in the order of their names.
+func (dr *driver) selected(fits func(*entry) bool) []*entry {
+	out := make([]*entry, 0, len(dr.byUUID))
+	for _, e := range dr.byUUID {
+		if !e.pending && fits(e) {
+			out = append(out, e)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out
+}
+
+func isActive(e *entry) bool   { return e.Active() }
+func isInactive(e *entry) bool { return !e.Active() }
+
+func (dr *driver) count(fits func(*entry) bool) int32 {
+	n := int32(0)
+	for _, e := range dr.byUUID {
+		if !e.pending && fits(e) {
+			n++
+		}
+	}
+	return n
+}
+
+func (dr *driver) numOfDomains(actor.Context, *call.Request, *protocol.Void) (*protocol.ConnectNumOfDomainsRet, error) {
+	return &protocol.ConnectNumOfDomainsRet{Num: dr.count(isActive)}, nil
+}
+
+func (dr *driver) numOfDefinedDomains(actor.Context, *call.Request, *protocol.Void) (*protocol.ConnectNumOfDefinedDomainsRet, error) {
+	return &protocol.ConnectNumOfDefinedDomainsRet{Num: dr.count(isInactive)}, nil
+}
+
+func (dr *driver) listDomains(_ actor.Context, _ *call.Request, a *protocol.ConnectListDomainsArgs) (*protocol.ConnectListDomainsRet, error) {
+	if a.Maxids < 0 || a.Maxids > protocol.RemoteDomainListMax {
+		return nil, tooMany("domain IDs", a.Maxids)
+	}
+	ret := &protocol.ConnectListDomainsRet{}
+	for _, e := range dr.selected(isActive) {
+		if len(ret.IDs) < int(a.Maxids) {
+			ret.IDs = append(ret.IDs, e.ID)
+		}
+	}
+	return ret, nil
+}
+
+func (dr *driver) listDefinedDomains(_ actor.Context, _ *call.Request, a *protocol.ConnectListDefinedDomainsArgs) (*protocol.ConnectListDefinedDomainsRet, error) {
+	if a.Maxnames < 0 || a.Maxnames > protocol.RemoteDomainListMax {
+		return nil, tooMany("domain names", a.Maxnames)
+	}
+	ret := &protocol.ConnectListDefinedDomainsRet{}
+	for _, e := range dr.selected(isInactive) {
+		if len(ret.Names) < int(a.Maxnames) {
+			ret.Names = append(ret.Names, e.Name)
+		}
+	}
+	return ret, nil
+}
+
+func tooMany(what string, n int32) error {
+	return liberr.New(liberr.FromRPC, liberr.RPC, "too many %s: %d > %d,in parameter 'maxnames' for 'virConnectListDomains'", what, n, protocol.RemoteDomainListMax)
+}
+
+func (dr *driver) listAllDomains(_ actor.Context, _ *call.Request, a *protocol.ConnectListAllDomainsArgs) (*protocol.ConnectListAllDomainsRet, error) {
+	if err := call.CheckFlags(a.Flags, virt.ConnectListDomainsActive|virt.ConnectListDomainsInactive|
+		virt.ConnectListDomainsPersistent|virt.ConnectListDomainsTransient|
+		virt.ConnectListDomainsRunning|virt.ConnectListDomainsPaused|virt.ConnectListDomainsShutoff|virt.ConnectListDomainsOther|
+		virt.ConnectListDomainsManagedsave|virt.ConnectListDomainsNoManagedsave|
+		virt.ConnectListDomainsAutostart|virt.ConnectListDomainsNoAutostart|
+		virt.ConnectListDomainsHasSnapshot|virt.ConnectListDomainsNoSnapshot|
+		virt.ConnectListDomainsHasCheckpoint|virt.ConnectListDomainsNoCheckpoint,
+		liberr.FromQemu, "qemuConnectListAllDomains"); err != nil {
+		return nil, err
+	}
+	fit := dr.selected(func(e *entry) bool { return e.fits(a.Flags) })
+	ret := &protocol.ConnectListAllDomainsRet{Ret: uint32(len(fit))}
+	if a.NeedResults != 0 {
+		ret.Domains = make([]protocol.Domain, len(fit))
+		for i, e := range fit {
+			ret.Domains[i] = e.ref()
+		}
+	}
+	return ret, nil
+}
+
+// fits applies the filters of virConnectListAllDomains: within a group one must hold, and of each group
+// that is used.
+func (e *entry) fits(flags uint32) bool {
+	pair := func(yes, no uint32, is bool) bool {
+		f := flags & (yes | no)
+		return f == 0 || is && f&yes != 0 || !is && f&no != 0
+	}
+	return pair(virt.ConnectListDomainsActive, virt.ConnectListDomainsInactive, e.Active()) &&
+		pair(virt.ConnectListDomainsPersistent, virt.ConnectListDomainsTransient, e.Persistent) &&
+		pair(virt.ConnectListDomainsManagedsave, virt.ConnectListDomainsNoManagedsave, e.Saved) &&
+		pair(virt.ConnectListDomainsAutostart, virt.ConnectListDomainsNoAutostart, e.Autostart) &&
+		pair(virt.ConnectListDomainsHasSnapshot, virt.ConnectListDomainsNoSnapshot, e.Snapshot) &&
+		pair(virt.ConnectListDomainsHasCheckpoint, virt.ConnectListDomainsNoCheckpoint, e.Checkpoint) &&
+		e.stateFits(flags)
+}
+
+func (e *entry) stateFits(flags uint32) bool {
+	const states = virt.ConnectListDomainsRunning | virt.ConnectListDomainsPaused | virt.ConnectListDomainsShutoff | virt.ConnectListDomainsOther
+	if flags&states == 0 {
+		return true
+	}
+	switch e.State {
+	case virt.DomainRunning:
+		return flags&virt.ConnectListDomainsRunning != 0
+	case virt.DomainPaused:
+		return flags&virt.ConnectListDomainsPaused != 0
+	case virt.DomainShutoff:
+		return flags&virt.ConnectListDomainsShutoff != 0
+	}
+	return flags&virt.ConnectListDomainsOther != 0
+}

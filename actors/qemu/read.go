@@ -1,0 +1,194 @@
+package qemu
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"libvirt.org/go/libvirtxml"
+
+	"virtree/actors/internal/call"
+	"virtree/actors/internal/kit"
+	"virtree/actors/qemu/domxml"
+	"virtree/wire/liberr"
+	"virtree/wire/protocol"
+	"virtree/wire/virt"
+)
+
+// What is answered from the domain's last known state, while any job runs and whether or not QEMU
+// answers.
+
+func (d *domain) state(_ actor.Context, _ *call.Request, a *protocol.DomainGetStateArgs) (*protocol.DomainGetStateRet, error) {
+	if err := call.CheckFlags(a.Flags, 0, liberr.FromQemu, "qemuDomainGetState"); err != nil {
+		return nil, err
+	}
+	return &protocol.DomainGetStateRet{State: d.life.State, Reason: d.life.Reason}, nil
+}
+
+// aside answers a call with what a goroutine finds out, without a job: for reads of /proc and the like.
+func (d *domain) look(ctx actor.Context, r *call.Request, run func(context.Context) (protocol.Encoder, error)) {
+	d.launch(ctx, &task{name: holderName(r.Proc), req: r, limit: monitorTimeout,
+		run: func(jc context.Context, _ *kit.Undo) (any, error) { return run(jc) },
+		apply: func(_ *domain, _ actor.Context, out any) (protocol.Encoder, error) {
+			return out.(protocol.Encoder), nil
+		},
+	})
+}
+
+func (d *domain) info(ctx actor.Context, r *call.Request, _ *protocol.DomainGetInfoArgs) error {
+	def, err := d.current().Def()
+	if err != nil {
+		return err
+	}
+	ret := &protocol.DomainGetInfoRet{State: byte(d.life.State), MaxMem: maxMemory(def), NrVirtCpu: uint16(currentVCPUs(def))}
+	if !d.active() {
+		ret.Memory = 0
+		if def.CurrentMemory != nil {
+			ret.Memory = memoryKiB(def.CurrentMemory.Value, def.CurrentMemory.Unit)
+		}
+		r.Reply(ret)
+		return nil
+	}
+	ret.Memory = currentMemory(def)
+	ns, err := cpuTime(d.run.proc.pid) // procfs answers at once, whatever the process does
+	if err != nil {
+		return liberr.New(liberr.FromQemu, liberr.OperationFailed, "cannot read cputime for domain").WithCause(err)
+	}
+	ret.CpuTime = ns
+	r.Reply(ret)
+	return nil
+}
+
+func maxMemory(def *libvirtxml.Domain) uint64 {
+	if def.Memory == nil {
+		return 0
+	}
+	return memoryKiB(def.Memory.Value, def.Memory.Unit)
+}
+
+func currentMemory(def *libvirtxml.Domain) uint64 {
+	if !hasBalloon(def) || def.CurrentMemory == nil {
+		return maxMemory(def)
+	}
+	return memoryKiB(def.CurrentMemory.Value, def.CurrentMemory.Unit)
+}
+
+func maxVCPUs(def *libvirtxml.Domain) int {
+	if def.VCPU == nil {
+		return 1
+	}
+	return int(def.VCPU.Value)
+}
+
+func currentVCPUs(def *libvirtxml.Domain) int {
+	if def.VCPU != nil && def.VCPU.Current != 0 {
+		return int(def.VCPU.Current)
+	}
+	return maxVCPUs(def)
+}
+
+// clockTick is the kernel's USER_HZ, which is 100 on every architecture Go runs on.
+const clockTick = 100
+
+// cpuTime is the time a process has spent, in nanoseconds.
+func cpuTime(pid int) (uint64, error) {
+	f, err := procStat("/proc/" + itoa(pid) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	user, err := strconv.ParseUint(f[11], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	sys, err := strconv.ParseUint(f[12], 10, 64)
+	return (user + sys) * (1e9 / clockTick), err
+}
+
+const xmlDescFlags = virt.DomainXMLSecure | virt.DomainXMLInactive | virt.DomainXMLUpdateCPU | virt.DomainXMLMigratable
+
+func (d *domain) xmlDesc(_ actor.Context, _ *call.Request, a *protocol.DomainGetXMLDescArgs) (*protocol.DomainGetXMLDescRet, error) {
+	if err := call.CheckFlags(a.Flags, xmlDescFlags, liberr.FromQemu, "qemuDomainGetXMLDesc"); err != nil {
+		return nil, err
+	}
+	doc, flags := d.current(), xmlFlags(a.Flags)
+	if a.Flags&virt.DomainXMLInactive != 0 && d.config != nil {
+		doc = d.config
+	}
+	if doc == d.config {
+		flags |= domxml.Inactive
+	}
+	text, err := doc.XML(flags)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.DomainGetXMLDescRet{XML: text}, nil
+}
+
+func (d *domain) isActive(actor.Context, *call.Request, *protocol.DomainIsActiveArgs) (*protocol.DomainIsActiveRet, error) {
+	return &protocol.DomainIsActiveRet{Active: truth(d.active())}, nil
+}
+
+func (d *domain) isPersistent(actor.Context, *call.Request, *protocol.DomainIsPersistentArgs) (*protocol.DomainIsPersistentRet, error) {
+	return &protocol.DomainIsPersistentRet{Persistent: truth(d.config != nil)}, nil
+}
+
+// isUpdated tells whether the persistent definition was changed while the guest ran.
+func (d *domain) isUpdated(actor.Context, *call.Request, *protocol.DomainIsUpdatedArgs) (*protocol.DomainIsUpdatedRet, error) {
+	return &protocol.DomainIsUpdatedRet{Updated: truth(d.updated)}, nil
+}
+
+func (d *domain) getAutostart(actor.Context, *call.Request, *protocol.DomainGetAutostartArgs) (*protocol.DomainGetAutostartRet, error) {
+	return &protocol.DomainGetAutostartRet{Autostart: truth(d.autostart)}, nil
+}
+
+func (d *domain) osType(actor.Context, *call.Request, *protocol.DomainGetOSTypeArgs) (*protocol.DomainGetOSTypeRet, error) {
+	def, err := d.current().Def()
+	if err != nil {
+		return nil, err
+	}
+	t := "hvm"
+	if def.OS != nil && def.OS.Type != nil {
+		t = def.OS.Type.Type
+	}
+	return &protocol.DomainGetOSTypeRet{Type: t}, nil
+}
+
+func (d *domain) maxMemory(actor.Context, *call.Request, *protocol.DomainGetMaxMemoryArgs) (*protocol.DomainGetMaxMemoryRet, error) {
+	def, err := d.current().Def()
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.DomainGetMaxMemoryRet{Memory: maxMemory(def)}, nil
+}
+
+func (d *domain) hasManagedSave(_ actor.Context, _ *call.Request, a *protocol.DomainHasManagedSaveImageArgs) (*protocol.DomainHasManagedSaveImageRet, error) {
+	if err := call.CheckFlags(a.Flags, 0, liberr.FromQemu, "qemuDomainHasManagedSaveImage"); err != nil {
+		return nil, err
+	}
+	return &protocol.DomainHasManagedSaveImageRet{Result: truth(d.saved)}, nil
+}
+
+func (d *domain) controlInfo(_ actor.Context, _ *call.Request, a *protocol.DomainGetControlInfoArgs) (*protocol.DomainGetControlInfoRet, error) {
+	if err := call.CheckFlags(a.Flags, 0, liberr.FromQemu, "qemuDomainGetControlInfo"); err != nil {
+		return nil, err
+	}
+	if err := d.requireActive(); err != nil {
+		return nil, err
+	}
+	ret := &protocol.DomainGetControlInfoRet{State: virt.DomainControlOk}
+	switch {
+	case d.run.mon == nil:
+		ret.State = virt.DomainControlError
+		ret.Details = virt.DomainControlErrorReasonMonitor
+	case len(d.queue.Running()) > 0:
+		ret.State = virt.DomainControlJob
+	}
+	return ret, nil
+}
+
+func truth(b bool) int32 {
+	if b {
+		return 1
+	}
+	return 0
+}
