@@ -226,10 +226,14 @@ func (def *definition) connects(d *node) connect {
 		}
 		return 0
 	case "memballoon":
-		if m := d.get("model"); strings.HasPrefix(m, "virtio") {
+		switch m := d.get("model"); m {
+		case "none":
+			return 0
+		case "xen":
+			return unknownSlot
+		default:
 			return modern(m)
 		}
-		return 0
 	case "rng":
 		return modern(d.get("model"))
 	case "vsock":

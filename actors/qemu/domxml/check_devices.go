@@ -52,7 +52,7 @@ func (def *definition) checkDevices() error {
 			}
 		}
 	}
-	return def.checkSingles()
+	return nil
 }
 
 var userAlias = regexp.MustCompile(`^ua-[A-Za-z0-9_.-]+$`)
@@ -60,10 +60,6 @@ var userAlias = regexp.MustCompile(`^ua-[A-Za-z0-9_.-]+$`)
 func validUserAlias(name string) bool { return userAlias.MatchString(name) && len(name) < 64 }
 
 func (def *definition) checkKnown(*node) error { return nil }
-
-// checkSingles refuses a second device of a kind that is one of a kind. The grammar has dropped it already from the
-// tree of those it lists once, so the count was taken before; see countSingles.
-func (def *definition) checkSingles() error { return nil }
 
 // checkInfo reads what every device may have: boot order and address.
 func checkInfo(d *node) error {

@@ -233,7 +233,9 @@ func (def *definition) checkNetDetails(n *node) error {
 	if n.get("type") != "ethernet" && n.get("type") != "bridge" && n.get("type") != "user" {
 		n.drop("script", "downscript")
 	}
-	if b := n.kid("backend"); b != nil && len(b.attrs) == 0 {
+	if b := n.kid("backend"); b.has("type") {
+		return badValue(b, "type", b.get("type"))
+	} else if b != nil && len(b.attrs) == 0 {
 		n.remove(b)
 	}
 	return nil

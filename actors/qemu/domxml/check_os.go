@@ -83,7 +83,7 @@ func (def *definition) checkBoot(os *node) error {
 
 func (def *definition) checkFirmware(os *node) error {
 	if v, ok := os.lookup("firmware"); ok && v != "efi" && v != "bios" {
-		return badValue(os, "firmware", v)
+		return xmlError("unknown firmware value %s", v)
 	}
 	if f := os.kid("firmware"); f != nil {
 		for _, feature := range f.kids {

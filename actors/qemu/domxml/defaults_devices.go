@@ -9,6 +9,9 @@ import (
 // defaultsDevices fills in what devices leave open and adds the devices a machine implies, in the order libvirt does:
 // later steps look at what earlier ones added.
 func (def *definition) defaultsDevices() error {
+	if err := def.validateUSB(); err != nil {
+		return err
+	}
 	def.impliedDevices()
 	if err := def.refuseDuplicates(); err != nil {
 		return err

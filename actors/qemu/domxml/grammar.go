@@ -69,7 +69,7 @@ func (k *kind) child(kinds map[string]*kind, word string, place int) {
 	name = strings.TrimSuffix(name, "+")
 	if typ == "" {
 		typ = name
-	} else if kinds[typ] == nil {
+	} else if kinds[typ] == nil && typ != "leaf" {
 		panic(fmt.Sprintf("domxml: grammar: no kind %q", typ))
 	}
 	of := kinds[typ]

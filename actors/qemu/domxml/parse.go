@@ -53,6 +53,9 @@ func process(root *node, env *Env, flags ParseFlags) error {
 	if err := checkFeatureNames(root); err != nil {
 		return err
 	}
+	if err := refuseExtras(root); err != nil {
+		return err
+	}
 	grammar["domain"].arrange(root)
 	def := &definition{root: root, env: env, flags: flags, devices: root.kid("devices")}
 	if def.devices == nil {

@@ -56,6 +56,9 @@ const (
 	aggregate // may share its slot with others of its kind
 	automatic // the address is chosen here, so what is merely unusual is no reason to refuse
 
+	// unknownSlot is for devices that are on PCI with nobody knowing how: no bus takes them.
+	unknownSlot
+
 	connectTypes = pciDevice | pcieDevice | pcieRootPort | switchUpstream | switchDownstream | dmiToPCIBridge | pciExpander | pcieExpander | pciBridge | pcieToPCIBridge
 )
 

@@ -67,7 +67,7 @@ type scanner struct {
 // everywhere else text counts in leaves only.
 func scan(doc string) (*node, *syntaxError) {
 	sc := &scanner{s: doc}
-	if strings.TrimLeft(doc, " \t\r\n") == "" {
+	if doc == "" {
 		return nil, &syntaxError{msg: "Document is empty"}
 	}
 	if len(doc) > maxDocument {

@@ -1,4 +1,188 @@
 package domxml
 
-// validate refuses what the driver or the binary cannot do.
-func (def *definition) validate() error { return nil }
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// refuseExtras counts what there may be one of, before the grammar drops the rest.
+func refuseExtras(root *node) error {
+	devices := root.kid("devices")
+	for _, s := range []struct {
+		name string
+		err  error
+	}{
+		{"watchdog", internalError("only a single watchdog device is supported")},
+		{"memballoon", internalError("only a single memory balloon device is supported")},
+		{"nvram", xmlError("only a single nvram device is supported")},
+		{"iommu", xmlError("only a single IOMMU device is supported")},
+		{"vsock", xmlError("only a single vsock device is supported")},
+	} {
+		if len(devices.all(s.name)) > 1 {
+			return s.err
+		}
+	}
+	return nil
+}
+
+// validate refuses what is well formed but makes no sense (virDomainDefValidate), and what the driver or the binary
+// cannot do (qemuValidateDomainDef).
+func (def *definition) validate() error {
+	for _, step := range []func() error{
+		def.validateDomain, def.validateDisks, def.validateAliases, def.validateAudio, def.validateMachine, def.validateQEMU, def.validateDevices,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (def *definition) validateDomain() error {
+	root := def.root
+	if def.root.kid("idmap") != nil && (root.kid("idmap/uid") == nil || root.kid("idmap/gid") == nil) {
+		return unsupported("uid and gid should be mapped both")
+	}
+	if def.memory.maximum > 0 && root.kid("cpu/numa/cell") == nil {
+		return qemuUnsupported("At least one numa node has to be configured when enabling memory hotplug")
+	}
+	if t := root.kid("cpu/topology"); t != nil {
+		product := uint64(1)
+		for _, a := range []string{"sockets", "dies", "cores", "threads"} {
+			v, _ := t.uint(a)
+			product *= v
+		}
+		if strconv.FormatUint(product, 10) != root.kidText("vcpu") {
+			return unsupported("CPU topology doesn't match maximum vcpu count")
+		}
+	}
+	if name := root.kidText("name"); strings.Contains(name, "\n") {
+		return xmlDetail("invalid char in name: %c", '\n')
+	}
+	seen := map[string]bool{}
+	for _, h := range def.devices.all("hostdev") {
+		key := h.get("type")
+		describe(h.kid("source"), &key)
+		if h.get("type") == "pci" && seen[key] {
+			return xmlError("Hostdev already exists in the domain configuration")
+		}
+		seen[key] = true
+	}
+	models := map[string]bool{}
+	for _, p := range def.devices.all("panic") {
+		if models[p.get("model")] {
+			return xmlError("Multiple panic devices with model '%s'", p.get("model"))
+		}
+		models[p.get("model")] = true
+	}
+	return nil
+}
+
+// describe appends everything an element says to a key.
+func describe(n *node, key *string) {
+	if n == nil {
+		return
+	}
+	*key += " " + n.name + n.text
+	for _, a := range n.attrs {
+		*key += " " + a.name + "=" + a.value
+	}
+	for _, k := range n.kids {
+		describe(k, key)
+	}
+}
+
+func (def *definition) validateAliases() error {
+	seen := map[string]bool{}
+	for _, d := range def.devices.kids {
+		a := d.kid("alias").get("name")
+		if a == "" || d.name == "console" {
+			continue
+		}
+		if seen[a] {
+			return unsupported("non unique alias detected: %s", a)
+		}
+		seen[a] = true
+	}
+	return nil
+}
+
+func (def *definition) validateAudio() error {
+	ids := map[string]bool{}
+	spice := slices.ContainsFunc(def.devices.all("graphics"), func(g *node) bool { return g.get("type") == "spice" })
+	for _, a := range def.devices.all("audio") {
+		if ids[a.get("id")] {
+			return xmlError("audio ID %s is used multiple times", a.get("id"))
+		}
+		ids[a.get("id")] = true
+	}
+	for _, d := range def.devices.kids {
+		if d.name != "sound" && d.name != "graphics" {
+			continue
+		}
+		if id := d.kid("audio").get("id"); id != "" && !ids[id] {
+			return xmlError("no audio device with ID %s", id)
+		}
+	}
+	for _, a := range def.devices.all("audio") {
+		if a.get("type") == "spice" && !spice {
+			return qemuUnsupported("Spice audio is not supported without spice graphics")
+		}
+	}
+	return nil
+}
+
+// validateMachine checks what depends on the machine type.
+func (def *definition) validateMachine() error {
+	if def.root.kid("bootloader") != nil {
+		return qemuUnsupported("bootloader is not supported by QEMU")
+	}
+	count, _ := strconv.Atoi(def.root.kidText("vcpu"))
+	if limit := def.machine.MaxCPUs; limit > 0 && count > limit {
+		return qemuUnsupported("Maximum CPUs greater than specified machine type limit %d", limit)
+	}
+	for _, a := range []string{"on_reboot", "on_poweroff"} {
+		if v := def.root.kidText(a); v == "preserve" || v == "rename-restart" {
+			return qemuUnsupported("qemu driver doesn't support the '%s' action for 'on_reboot'/'on_poweroff'", v)
+		}
+	}
+	if !def.isX86() {
+		return nil
+	}
+	for _, f := range []string{"gic", "htm", "hpt", "nested-hv", "ccf-assist", "cfpc", "sbbc", "ibs"} {
+		if def.root.kid("features/"+f) != nil {
+			return qemuUnsupported("The '%s' feature is not supported for architecture '%s' or machine type '%s'", f, def.arch, def.machineName())
+		}
+	}
+	return nil
+}
+
+// validateQEMU checks what depends on the accelerator and the binary.
+func (def *definition) validateQEMU() error {
+	for _, t := range def.root.kid("clock").all("timer") {
+		switch t.get("name") {
+		case "platform":
+			return qemuUnsupported("unsupported timer type (name) '%s'", t.get("name"))
+		case "rtc":
+			switch t.get("track") {
+			case "boot":
+				return qemuUnsupported("unsupported rtc timer track '%s'", t.get("track"))
+			}
+			if p := t.get("tickpolicy"); p == "merge" || p == "discard" {
+				return qemuUnsupported("unsupported rtc timer tickpolicy '%s'", p)
+			}
+		case "pit":
+			if p := t.get("tickpolicy"); p == "merge" {
+				return qemuUnsupported("unsupported pit timer tickpolicy '%s'", p)
+			}
+		}
+	}
+	if l := def.root.kid("launchSecurity"); l.get("type") == "sev" && def.caps.SEV == nil {
+		return qemuUnsupported("SEV launch security is not supported with this QEMU binary")
+	}
+	if def.root.kid("cputune/cachetune") != nil && def.root.get("type") != "kvm" {
+		return unsupported("cachetune is only supported for KVM domains")
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package domxml
+
+import (
+	"slices"
+	"strings"
+)
+
+// serialChars are what a serial number may be made of on a command line.
+const serialChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. +"
+
+func (def *definition) validateDisks() error {
+	disks := def.devices.all("disk")
+	places := map[string]bool{}
+	for i, d := range disks {
+		for _, o := range disks[:i] {
+			if o.kid("target").get("dev") == d.kid("target").get("dev") {
+				return duplicateTarget(o, d)
+			}
+		}
+		if a := d.kid("address"); a.get("type") == "drive" {
+			key := d.kid("target").get("bus")
+			describe(a, &key)
+			if places[key] {
+				return unsupported("Found duplicate drive address for disk with target name '%s' controller='%s' bus='%s' target='%s' unit='%s'",
+					disks[slices.IndexFunc(disks, func(o *node) bool { return sameDrive(o, d) })].kid("target").get("dev"), a.get("controller"), a.get("bus"), a.get("target"), a.get("unit"))
+			}
+			places[key] = true
+		}
+	}
+	for _, d := range disks {
+		if err := def.validateDisk(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sameDrive(a, b *node) bool {
+	x, y := a.kid("target").get("bus"), b.kid("target").get("bus")
+	describe(a.kid("address"), &x)
+	describe(b.kid("address"), &y)
+	return x == y
+}
+
+func duplicateTarget(a, b *node) error {
+	null := func(s string) string {
+		if s == "" {
+			return "(null)"
+		}
+		return s
+	}
+	return xmlError("target '%s' duplicated for disk sources '%s' and '%s'", b.kid("target").get("dev"), null(diskPath(a)), null(diskPath(b)))
+}
+
+func (def *definition) validateDisk(d *node) error {
+	target, driver := d.kid("target"), d.kid("driver")
+	dev, bus, device := target.get("dev"), target.get("bus"), d.get("device")
+	if diskPath(d) == "" && d.kid("source") == nil && device != "cdrom" && device != "floppy" {
+		return noSource(dev)
+	}
+	if t := d.kid("iotune"); t != nil {
+		if err := validateIOTune(t); err != nil {
+			return err
+		}
+	}
+	if d.kid("wwn") != nil && bus != "ide" && bus != "scsi" && bus != "sata" {
+		return qemuUnsupported("Only ide and scsi disk support wwn")
+	}
+	if t, ok := d.kid("geometry").lookup("trans"); ok && bus != "ide" {
+		_ = t
+		return qemuUnsupported("CHS translation mode can only be set for 'ide' bus not '%s'", bus)
+	}
+	if device == "lun" {
+		if d.get("type") != "block" && d.get("type") != "volume" && !(d.get("type") == "network" && d.kid("source").get("protocol") == "iscsi") {
+			return unsupported("disk device='lun' is only valid for block type disk source")
+		}
+		if bus != "scsi" && bus != "virtio" {
+			return unsupported("disk device='lun' is not supported for bus='%s'", bus)
+		}
+	}
+	if s := d.kidText("serial"); strings.Trim(s, serialChars) != "" {
+		return internalError("driver serial '%s' contains unsafe characters", s)
+	}
+	if device == "cdrom" && bus == "virtio" {
+		return qemuUnsupported("disk type of '%s' does not support ejectable media", dev)
+	}
+	if n := driver.get("name"); n != "qemu" {
+		return qemuUnsupported("unsupported driver name '%s' for disk '%s'", n, dev)
+	}
+	if driver.get("io") == "native" {
+		if c := driver.get("cache"); c != "none" && c != "directsync" {
+			return qemuUnsupported("io='native' needs either no disk cache or directsync cache mode")
+		}
+	}
+	if d.kid("shareable") != nil && driver.get("type") != "raw" {
+		return qemuUnsupported("shared access for disk '%s' requires use of supported storage format", dev)
+	}
+	if id, ok := driver.lookup("iothread"); ok {
+		if bus != "virtio" {
+			return qemuUnsupported("IOThreads not available for bus %s target %s", bus, dev)
+		}
+		if !slices.Contains(def.iothreadIDs(), id) {
+			return qemuUnsupported("Disk iothread '%s' not defined in iothreadid", id)
+		}
+	}
+	return def.validateDriveAddress(d, bus)
+}
+
+func (def *definition) validateDriveAddress(d *node, bus string) error {
+	a := d.kid("address")
+	if a.get("type") != "drive" || bus != "scsi" {
+		return nil
+	}
+	n, _ := a.uint("controller")
+	c := def.controller("scsi", int(n))
+	model := c.get("model")
+	switch model {
+	case "lsilogic":
+		if a.get("target") != "0" {
+			return qemuUnsupported("target must be 0 for controller model '%s'", model)
+		}
+	}
+	return nil
+}
+
+func validateIOTune(t *node) error {
+	for _, suffix := range []string{"bytes_sec", "iops_sec", "bytes_sec_max", "iops_sec_max"} {
+		if t.kid("total_"+suffix) != nil && (t.kid("read_"+suffix) != nil || t.kid("write_"+suffix) != nil) {
+			return xmlError("total and read/write %s cannot be set at the same time", suffix)
+		}
+	}
+	return nil
+}
