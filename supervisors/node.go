@@ -100,8 +100,14 @@ func (t *Tree) Collect() *Node {
 			n.State = "running"
 		}
 	}
-	board.supervised.Range(func(id, v any) bool { t.apply(nodes, id.(string), v.(Facts)); return true })
-	board.own.Range(func(id, v any) bool { t.apply(nodes, id.(string), v.(Facts)); return true })
+	// A supervisor also knows children that have no actor at the moment. What an actor said of itself, or that it was
+	// abandoned, means nothing once the actor is gone.
+	board.supervised.Range(func(id, v any) bool {
+		f := v.(Facts)
+		t.apply(nodes, id.(string), f, f.State == "abandoned")
+		return true
+	})
+	board.own.Range(func(id, v any) bool { t.apply(nodes, id.(string), v.(Facts), true); return true })
 	t.jobs(nodes)
 	for _, b := range t.opts.Spec { // branches that do not run are part of the picture
 		n := t.node(nodes, RootName+"/"+b.Name)
@@ -141,8 +147,11 @@ func (t *Tree) node(nodes map[string]*Node, id string) *Node {
 	return n
 }
 
-func (t *Tree) apply(nodes map[string]*Node, id string, f Facts) {
+func (t *Tree) apply(nodes map[string]*Node, id string, f Facts, mustLive bool) {
 	if !strings.HasPrefix(id, RootName+"/") && id != RootName {
+		return
+	}
+	if _, lives := nodes[id]; mustLive && !lives && t.opts.Observer != nil {
 		return
 	}
 	n := t.node(nodes, id)

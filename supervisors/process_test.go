@@ -82,10 +82,7 @@ func beParent(args []string) int {
 	if err != nil {
 		return 1
 	}
-	<-tree.Ready()
-	Notifier{zerolog.Nop()}.Ready("all up")
-	<-tree.Done()
-	return int(CodeOf(tree.Err()))
+	return int(Serve(tree, ServeOptions{}))
 }
 
 func testSystem() *actor.ActorSystem {
