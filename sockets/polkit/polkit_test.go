@@ -91,13 +91,14 @@ func authority(t *testing.T, address string) *Authority {
 
 func TestQuestionAsPolkitUnderstandsIt(t *testing.T) {
 	address := bus(t)
-	var got question
-	serve(t, address, func(q question) (result, *dbus.Error) { got = q; return result{Authorized: true}, nil })
+	asked := make(chan question, 2)
+	serve(t, address, func(q question) (result, *dbus.Error) { asked <- q; return result{Authorized: true}, nil })
 	a := authority(t, address)
 	who := Subject{PID: 1234, StartTime: 5678, UID: 1000}
 	if err := a.Check(t.Context(), Manage, who, map[string]string{"domain_name": "x"}, true); err != nil {
 		t.Fatal(err)
 	}
+	got := <-asked
 	want := question{
 		Subject: subject{"unix-process", map[string]dbus.Variant{
 			"pid": dbus.MakeVariant(uint32(1234)), "start-time": dbus.MakeVariant(uint64(5678)), "uid": dbus.MakeVariant(int32(1000)),
@@ -107,15 +108,16 @@ func TestQuestionAsPolkitUnderstandsIt(t *testing.T) {
 	if d := cmp.Diff(want, got, cmp.Comparer(func(x, y dbus.Variant) bool { return x.String() == y.String() })); d != "" {
 		t.Error(d)
 	}
-	if err := a.Check(t.Context(), Monitor, who, nil, false); err != nil || got.Flags != 0 || got.Action != "org.libvirt.unix.monitor" {
+	err := a.Check(t.Context(), Monitor, who, nil, false)
+	if got := <-asked; err != nil || got.Flags != 0 || got.Action != "org.libvirt.unix.monitor" {
 		t.Errorf("%v, %+v", err, got)
 	}
 }
 
 func TestVerdicts(t *testing.T) {
 	address := bus(t)
-	var answer result
-	serve(t, address, func(question) (result, *dbus.Error) { return answer, nil })
+	answers := make(chan result, 1)
+	serve(t, address, func(question) (result, *dbus.Error) { return <-answers, nil })
 	a := authority(t, address)
 	for _, c := range []struct {
 		answer result
@@ -130,7 +132,7 @@ func TestVerdicts(t *testing.T) {
 		if c.answer.Details == nil {
 			c.answer.Details = map[string]string{}
 		}
-		answer = c.answer
+		answers <- c.answer
 		err := a.Check(t.Context(), Manage, Subject{PID: 1}, nil, true)
 		if c.code == 0 {
 			if err != nil {
