@@ -179,10 +179,6 @@ func (r *runner[T]) send(run *Running, value T, err error) bool {
 		return false
 	}
 	done := &Done[T]{Serial: run.Serial, Name: r.Name, Value: value, Err: err, Took: time.Since(run.Since), discard: r.Discard}
-	if _, alive := r.system.ProcessRegistry.Get(r.self); !alive {
-		done.Discard()
-		return true
-	}
-	r.system.Root.Send(r.self, done)
+	r.system.Root.Send(r.self, done) // discarded by the mailbox or as a dead letter if nobody takes it
 	return true
 }

@@ -130,6 +130,26 @@ func TestBusyAndGoneAreAnswered(t *testing.T) {
 	}
 }
 
+func TestRequestsToNobodyAreAnswered(t *testing.T) {
+	system, _ := newSystem()
+	me, in := inbox(system)
+	nobody := system.NewLocalPID("nobody")
+	closed := make(chan uint64, 1)
+	system.Root.RequestWithCustomSender(nobody, request{3}, me)
+	system.Root.RequestWithCustomSender(nobody, closing{4, closed}, me)
+	system.Root.RequestWithCustomSender(nobody, reply{serial: 5}, me) // not a request: no answer
+	system.Root.RequestWithCustomSender(nobody, request{6}, nobody)   // an asker who is gone too: no loop
+	if f, ok := within(t, in, "an answer").(*Failed); !ok || f.Serial != 3 || !strings.Contains(f.Err.Message, "nobody is gone") {
+		t.Errorf("got %+v", f)
+	}
+	if r, ok := within(t, in, "its own reply").(reply); !ok || r.serial != 4 || r.err == nil {
+		t.Errorf("got %+v", r)
+	}
+	if len(in) != 0 {
+		t.Errorf("more: %v", <-in)
+	}
+}
+
 func TestFrameworkLogsAreReadable(t *testing.T) {
 	system, log := newSystem()
 	system.Root.Send(system.NewLocalPID("nobody"), request{3})

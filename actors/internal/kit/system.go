@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"virtree/actors/internal/mailbox"
+	"virtree/wire/liberr"
 )
 
 // NewSystem makes an actor system. address is what its PIDs carry, "unix:/run/..." where other processes reach it; it is
@@ -23,7 +24,23 @@ func NewSystem(address string, logger zerolog.Logger) *actor.ActorSystem {
 	}
 	mailbox.Attach(system)
 	system.Extensions.Register(&jobRegistry{live: make(map[*Running]struct{})})
+	system.EventStream.Subscribe(func(event any) { deadLetter(system, event) })
 	return system
+}
+
+// deadLetter answers requests to a name that nobody has: the framework's own answer does not say which request it is for.
+// It runs in the goroutine of whoever sent the request.
+func deadLetter(system *actor.ActorSystem, event any) {
+	d, ok := event.(*actor.DeadLetterEvent)
+	if !ok || d.PID == nil {
+		return
+	}
+	switch m := d.Message.(type) {
+	case Answerable, interface{ RequestSerial() uint64 }:
+		Refuse(system, d.Sender, m, liberr.New(liberr.FromRPC, liberr.InternalError, "%s is gone", d.PID.Id))
+	case interface{ Discard() }:
+		m.Discard() // a result for an actor that died
+	}
 }
 
 // bridge takes protoactor's records to zerolog. It prints PIDs as protobuf text and messages whole, under the key that
