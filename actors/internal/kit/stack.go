@@ -33,7 +33,9 @@ func (s stacks) find(actor, job string) string {
 		if !strings.Contains(labels, want) || strings.Contains(labels, `"job":`) != (job != "") {
 			continue
 		}
-		if job == "" || strings.Contains(labels, jobWant) {
+		// A goroutine keeps its label when the actor is done with it, and those that an actor starts inherit it. The one
+		// that is inside the actor has the mailbox on its stack.
+		if job == "" && strings.Contains(frames, "mailbox.(*Mailbox).burst") || job != "" && strings.Contains(labels, jobWant) {
 			return trimFrames(frames)
 		}
 	}

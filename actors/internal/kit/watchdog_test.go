@@ -2,6 +2,7 @@ package kit
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,6 +64,36 @@ func TestWatchdogReportsOnceTellsTheParentAndSeesTheReturn(t *testing.T) {
 	}
 	if l := log.String(); strings.Count(l, "does not come back") != 1 || strings.Count(l, "came back") != 1 {
 		t.Errorf("log %s", l)
+	}
+}
+
+// An endless loop is seen like a wait, and what the actor started is not taken for the actor.
+func TestWatchdogSeesAnEndlessLoop(t *testing.T) {
+	system, _ := newSystem()
+	var end atomic.Bool
+	enter, helper := make(chan struct{}), make(chan struct{})
+	pid := system.Root.Spawn(Func(func(c actor.Context) {
+		if _, ok := c.Message().(request); ok {
+			go func() { <-helper }() // inherits the label
+			close(enter)
+			spinHere(&end)
+		}
+	}))
+	system.Root.Send(pid, request{1})
+	within(t, enter, "the loop")
+	reports := make(chan Stuck, 1)
+	w := &Watchdog{System: system, Log: zerolog.Nop(), Slow: time.Nanosecond, Abandon: -1, OnSlow: func(s Stuck) { reports <- s }}
+	w.sweep()
+	if r := within(t, reports, "the report"); !strings.Contains(r.Stack, "kit.spinHere") || r.Message != "kit.request" {
+		t.Errorf("report %+v", r)
+	}
+	end.Store(true)
+	close(helper)
+}
+
+//go:noinline
+func spinHere(end *atomic.Bool) {
+	for !end.Load() {
 	}
 }
 
