@@ -232,6 +232,9 @@ type onDisk struct {
 func (dr *driver) load(ctx actor.Context) {
 	s := dr.shared
 	dr.job(ctx, "load", 0, func(context.Context) (any, error) {
+		if err := s.prepare(); err != nil {
+			s.env.Log.Error().Err(err).Msg("cannot make the driver's folders")
+		}
 		return s.scan()
 	}, func(ctx actor.Context, out any, err error) {
 		if err != nil {
@@ -258,6 +261,23 @@ func (dr *driver) becomeReady(ctx actor.Context) {
 	for _, e := range waiting {
 		ctx.ActorSystem().Root.RequestWithCustomSender(ctx.Self(), e.msg, e.sender)
 	}
+}
+
+// prepare makes the driver's folders, with libvirt's modes.
+func (s *shared) prepare() error {
+	p := s.env.Paths
+	for _, d := range []struct {
+		path string
+		mode os.FileMode
+	}{
+		{p.DriverConfig("qemu"), 0o700}, {p.DriverRun("qemu"), 0o755}, {p.DriverLib("qemu"), 0o751}, {p.DriverLog("qemu"), 0o700},
+		{p.DriverCache("qemu"), 0o750}, {filepath.Join(p.DriverLib("qemu"), "nvram"), 0o711}, {filepath.Join(p.DriverLib("qemu"), "save"), 0o700},
+	} {
+		if err := os.MkdirAll(d.path, d.mode); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scan reads the folders of definitions and of status files.

@@ -69,7 +69,7 @@ func (r *Reply) Urgent() bool { return true }
 
 // Descriptors returns FDs, and behind them the stream's.
 func (r *Reply) Descriptors() []int {
-	if r.Stream == nil {
+	if r.Stream == nil || r.Stream.FD < 0 {
 		return r.FDs
 	}
 	return append(append([]int(nil), r.FDs...), r.Stream.FD)
@@ -77,9 +77,11 @@ func (r *Reply) Descriptors() []int {
 
 // SetDescriptors puts received descriptors in place.
 func (r *Reply) SetDescriptors(fds []int) {
-	if r.Stream != nil && len(fds) > 0 {
-		r.Stream.FD = fds[len(fds)-1]
-		fds = fds[:len(fds)-1]
+	if r.Stream != nil {
+		r.Stream.FD = -1
+		if n := len(fds); n > 0 {
+			r.Stream.FD, fds = fds[n-1], fds[:n-1]
+		}
 	}
 	r.FDs = fds
 }

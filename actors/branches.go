@@ -1,0 +1,57 @@
+package actors
+
+import (
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"virtree/actors/internal/branch"
+	"virtree/actors/internal/kit"
+	"virtree/actors/logd"
+	"virtree/actors/network"
+	"virtree/actors/nwfilter"
+	"virtree/actors/proxy"
+	"virtree/actors/qemu"
+	"virtree/actors/secret"
+	"virtree/actors/storage"
+	"virtree/supervisors"
+)
+
+// newBranch makes the actor of a branch: the one place where names become drivers.
+func newBranch(env *branch.Env, b supervisors.Branch) (*actor.Props, error) {
+	producer, err := producerOf(env, b.Name)
+	if err != nil {
+		return nil, err
+	}
+	return kit.Props(producer, kit.Kind("branch")), nil
+}
+
+func producerOf(env *branch.Env, name string) (actor.Producer, error) {
+	own := *env
+	own.Log = env.Log.With().Str("branch", name).Logger()
+	switch name {
+	case "qemu":
+		conf, err := qemu.ReadConfig(env.Paths.ConfFile("qemu"))
+		if err != nil {
+			return nil, err
+		}
+		return qemu.New(&own, conf), nil
+	case "logd":
+		conf, err := logd.ReadConfig(env.Paths.ConfFile("virtlogd"))
+		if err != nil {
+			return nil, err
+		}
+		return logd.New(&own, conf), nil
+	case "network":
+		return network.New(&own), nil
+	case "storage":
+		return storage.New(&own), nil
+	case "nwfilter":
+		return nwfilter.New(&own), nil
+	case "secret":
+		return secret.New(&own), nil
+	case "proxy", "nodedev", "interface", "lockd":
+		return proxy.New(&own), nil
+	}
+	return nil, fmt.Errorf("there is no driver for the branch %q", name)
+}

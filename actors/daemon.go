@@ -1,0 +1,213 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+
+	"virtree/actors/internal/branch"
+	"virtree/actors/internal/call"
+	"virtree/actors/internal/kit"
+	"virtree/sockets"
+	"virtree/sockets/config"
+	"virtree/supervisors"
+	"virtree/supervisors/paths"
+	"virtree/wire/remoting"
+)
+
+// Options say what process to be.
+type Options struct {
+	Daemon  string // "libvirtd", "virtqemud", ...
+	Split   bool   // run every branch of the tree as a process below this one, which then serves nobody itself
+	Root    string // prefix of every path and socket
+	Config  string // configuration file; "" is the daemon's usual one
+	PIDFile string // "" is the daemon's usual one
+	Timeout time.Duration
+	Listen  bool // also on TCP and TLS as configured
+	Faults  bool // obey `virtree fault`
+	Log     zerolog.Logger
+	Ready   func() // told once when all serves; may be nil
+}
+
+// daemon is one running process.
+type daemon struct {
+	opts   Options
+	kind   kind
+	paths  paths.Paths
+	conf   config.Daemon
+	log    zerolog.Logger
+	system *actor.ActorSystem
+	node   *remoting.Node
+	tree   *supervisors.Tree
+	idle   *supervisors.Idle
+	set    *sockets.Set
+	lock   *os.File
+}
+
+// Run is a daemon from start to end; its result is the process's exit code.
+func Run(opts Options) supervisors.ExitCode {
+	d := &daemon{opts: opts, log: opts.Log}
+	if err := d.start(); err != nil {
+		d.log.Error().Err(err).Msg("cannot start")
+		d.close()
+		return supervisors.CodeOf(err)
+	}
+	code := supervisors.Serve(d.tree, supervisors.ServeOptions{
+		Log: d.log, Idle: d.idle,
+		Serving: d.serving,
+		Leaving: func() {
+			if d.set != nil {
+				_ = d.set.Close()
+			}
+		},
+	})
+	d.close()
+	return code
+}
+
+// start brings the process up in order: identity, paths, sockets, tree.
+func (d *daemon) start() error {
+	k, ok := kindOf(d.opts.Daemon)
+	if !ok {
+		return &supervisors.ExitError{Code: supervisors.ExitUsage, Err: fmt.Errorf("there is no daemon %q", d.opts.Daemon)}
+	}
+	d.kind = k
+	d.paths = paths.System(d.opts.Root)
+	privileged := os.Geteuid() == 0
+	if !privileged {
+		d.paths = paths.User(d.opts.Root, os.Geteuid())
+	}
+	if err := d.paths.Prepare(); err != nil {
+		return &supervisors.ExitError{Code: supervisors.ExitRunDir, Err: err}
+	}
+	if err := d.readConfig(privileged); err != nil {
+		return &supervisors.ExitError{Code: supervisors.ExitConfig, Err: err}
+	}
+	if err := d.lockPIDFile(); err != nil {
+		return &supervisors.ExitError{Code: supervisors.ExitPIDFile, Err: err}
+	}
+	act, err := sockets.ActivationFromEnv()
+	if err != nil {
+		return &supervisors.ExitError{Code: supervisors.ExitNetwork, Err: err}
+	}
+	d.idle = supervisors.NewIdle(d.opts.Timeout)
+	name := d.kind.daemon
+	if d.opts.Split {
+		name = supervisors.RootName
+	} else if len(d.kind.spec) == 1 {
+		name = d.kind.spec[0].Name
+	}
+	if err := d.startSystem(name, act); err != nil {
+		return err
+	}
+	if err := d.startTree(); err != nil {
+		return err
+	}
+	if d.opts.Split {
+		return nil
+	}
+	return d.listen(act)
+}
+
+func (d *daemon) readConfig(privileged bool) error {
+	file := d.opts.Config
+	if file == "" {
+		file = d.paths.ConfFile(d.kind.daemon)
+	}
+	conf, err := config.Load(file, d.kind.daemon, privileged, polkitUsable(d.opts.Root))
+	d.conf = conf
+	return err
+}
+
+// startSystem makes the actor system, reachable from the other processes of the tree.
+func (d *daemon) startSystem(name string, act *sockets.Activation) error {
+	path := d.paths.ActorSocket(name)
+	d.system = kit.NewSystem(remoting.Address(path), d.log)
+	opts := remoting.Options{
+		Path: path, Logger: d.log.With().Str("part", "remoting").Logger(),
+		OnUndeliverable: func(sender *actor.PID, msg any, why *remoting.Failure) {
+			if answer := call.Undeliverable(msg, why); answer != nil {
+				d.system.Root.Send(sender, answer)
+			}
+		},
+	}
+	node, err := remoting.Start(d.system, opts)
+	if err != nil {
+		return &supervisors.ExitError{Code: supervisors.ExitNetwork, Err: err}
+	}
+	d.node = node
+	return nil
+}
+
+// startTree starts the branches: in this process, or each in its own.
+func (d *daemon) startTree() error {
+	env := &branch.Env{Paths: d.paths, Log: d.log, Branch: d.branch, Hold: d.idle.Hold, Faults: d.opts.Faults}
+	o := supervisors.Options{
+		Spec: d.kind.spec, Log: d.log,
+		New:      func(b supervisors.Branch) (*actor.Props, error) { return newBranch(env, b) },
+		Props:    kit.PropsOptions(),
+		Observer: kit.Observe(d.system),
+		Refuse:   kit.Refuse,
+	}
+	if d.opts.Split {
+		o.Spec, o.New, o.Exec = supervisors.Host, nil, d.command
+	}
+	tree, err := supervisors.Start(d.system, o)
+	if err != nil {
+		return err
+	}
+	d.tree = tree
+	return nil
+}
+
+// command is how a branch runs as a process below this one.
+func (d *daemon) command(b supervisors.Branch) supervisors.Command {
+	args := []string{b.Daemon, "--root", d.opts.Root}
+	if d.opts.Faults {
+		args = append(args, "--allow-faults")
+	}
+	return supervisors.Command{Args: args}
+}
+
+// branch finds the actor of a branch: in this process, or where its own process listens.
+func (d *daemon) branch(name string) *actor.PID {
+	if d.tree != nil {
+		if pid := d.tree.Branch(name); pid != nil {
+			return pid
+		}
+	}
+	if _, ok := d.kind.spec.Find(name); ok {
+		return nil // ours, and not up
+	}
+	if _, ok := supervisors.Host.Find(name); !ok {
+		return nil
+	}
+	return actor.NewPID(remoting.Address(d.paths.ActorSocket(name)), supervisors.RootName+"/"+name)
+}
+
+// serving is told when the tree is up: whoever waits for us may go on.
+func (d *daemon) serving() {
+	if d.opts.Ready != nil {
+		d.opts.Ready()
+	}
+}
+
+// close ends what outlives the tree.
+func (d *daemon) close() {
+	if d.set != nil {
+		_ = d.set.Close()
+	}
+	if d.node != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		d.node.Close(ctx)
+	}
+	if d.lock != nil {
+		_ = os.Remove(d.lock.Name())
+		_ = d.lock.Close()
+	}
+}

@@ -1,0 +1,29 @@
+package qemu
+
+import (
+	"virtree/sockets/config"
+)
+
+// ReadConfig reads qemu.conf; a file that is not there means libvirt's defaults.
+func ReadConfig(path string) (Config, error) {
+	c := DefaultConfig
+	f, err := config.Read(path)
+	if err != nil {
+		return c, err
+	}
+	minPort, maxPort, queued := uint(c.PortMin), uint(c.PortMax), uint(0)
+	for _, get := range []error{
+		f.String("vnc_listen", &c.VNCListen),
+		f.String("vnc_password", &c.VNCPassword),
+		f.String("spice_listen", &c.SpiceListen),
+		f.Uint("remote_display_port_min", &minPort),
+		f.Uint("remote_display_port_max", &maxPort),
+		f.Uint("max_queued", &queued),
+	} {
+		if get != nil {
+			return c, get
+		}
+	}
+	c.PortMin, c.PortMax, c.MaxQueued = int(minPort), int(maxPort), int(queued)
+	return c, nil
+}

@@ -1,0 +1,138 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"virtree/actors/client"
+	"virtree/actors/internal/kit"
+	"virtree/sockets"
+	"virtree/sockets/config"
+	"virtree/sockets/polkit"
+	"virtree/supervisors"
+	"virtree/wire/protocol"
+)
+
+// polkitUsable tells whether clients can be sent to polkit: a tree below a folder of its own has none.
+func polkitUsable(root string) bool {
+	if root != "" {
+		return false
+	}
+	_, err := os.Stat("/usr/share/polkit-1/actions/org.libvirt.unix.policy")
+	return err == nil
+}
+
+// listen makes the daemon's sockets and a server for each kind of client.
+func (d *daemon) listen(act *sockets.Activation) error {
+	set, err := sockets.Listen(d.socketSpec(), act)
+	if err != nil {
+		return &supervisors.ExitError{Code: supervisors.ExitNetwork, Err: err}
+	}
+	d.set = set
+	main := d.serverConfig(d.kind.daemon, d.kind.programs, d.conf.Server)
+	admin := d.serverConfig("admin", []uint32{protocol.AdminProgram}, d.conf.Admin)
+	for _, conf := range []*client.Config{main, admin} {
+		pid, err := d.system.Root.SpawnNamed(kit.Props(client.NewServer(conf), kit.Kind("server"), kit.Limit(0)), "server-"+conf.Name)
+		if err != nil {
+			return err
+		}
+		for _, l := range set.Listeners {
+			if (l.Kind == sockets.Admin) != (conf == admin) {
+				continue
+			}
+			go func() {
+				if err := client.Serve(d.system.Root, pid, l, conf); err != nil && !errors.Is(err, net.ErrClosed) {
+					d.log.Error().Err(err).Stringer("address", l.Addr()).Msg("a socket has stopped accepting")
+				}
+			}()
+		}
+	}
+	return nil
+}
+
+// socketSpec says where the daemon listens when nobody passes it sockets.
+func (d *daemon) socketSpec() sockets.Spec {
+	name := d.kind.daemon
+	dir := func(p string) string {
+		if d.conf.SockDir != "" && p != "" {
+			return filepath.Join(d.conf.SockDir, filepath.Base(p))
+		}
+		return p
+	}
+	spec := sockets.Spec{
+		Daemon:  name,
+		RW:      sockets.UnixSocket{Path: dir(d.paths.Socket(name)), Mode: d.conf.SockRWMode, Group: d.conf.SockGroup},
+		Admin:   sockets.UnixSocket{Path: dir(d.paths.AdminSocket(name)), Mode: d.conf.SockAdmMode, Group: d.conf.SockGroup},
+		Backlog: int(d.conf.Server.MaxQueuedClients), AdminBacklog: int(d.conf.Admin.MaxQueuedClients),
+	}
+	if d.kind.sockets&supervisors.SocketRO != 0 {
+		spec.RO = sockets.UnixSocket{Path: dir(d.paths.SocketRO(name)), Mode: d.conf.SockROMode, Group: d.conf.SockGroup}
+	}
+	if d.kind.sockets&supervisors.SocketIP != 0 && d.opts.Listen {
+		spec.ListenTCP, spec.Addr = d.conf.ListenTCP, d.conf.ListenAddr
+		spec.TCPPort, spec.TLSPort = d.conf.TCPPort, d.conf.TLSPort
+	}
+	return spec
+}
+
+// serverConfig is what all clients of one server share.
+func (d *daemon) serverConfig(name string, programs []uint32, l config.Limits) *client.Config {
+	limits := client.DefaultLimits
+	limits.Clients, limits.Unauth = int(l.MaxClients), int(l.MaxAnonymousClients)
+	if n := int(l.MaxClientRequests); n > limits.InFlight {
+		limits.InFlight = n
+	}
+	var release func()
+	conf := &client.Config{
+		Name: name, Programs: programs, Daemon: d.kind.daemon, Session: d.paths.Session,
+		Drivers: d.kind.schemes, Primary: d.kind.primary, Branch: d.branch,
+		Auth: d.auth, Limits: limits,
+		Keepalive: time.Duration(l.KeepaliveInterval) * time.Second, KeepCount: int(l.KeepaliveCount),
+		Log: d.log.With().Str("server", name).Logger(),
+	}
+	authority := &polkit.Authority{}
+	conf.Polkit = func(ctx context.Context, peer sockets.Peer, readOnly bool) error {
+		action := polkit.Manage
+		if readOnly {
+			action = polkit.Monitor
+		}
+		return authority.Check(ctx, action, polkit.Subject{PID: peer.PID, StartTime: peer.StartTime, UID: peer.UID}, nil, true)
+	}
+	// Called by the server's actor alone, so release needs no lock.
+	conf.IdleChange = func(clients int) {
+		switch {
+		case clients > 0 && release == nil:
+			release = d.idle.Hold("clients of " + name)
+		case clients == 0 && release != nil:
+			release()
+			release = nil
+		}
+	}
+	return conf
+}
+
+// auth is how clients of one kind of socket must prove who they are.
+func (d *daemon) auth(k sockets.Kind) client.Auth {
+	var a config.Auth
+	switch k {
+	case sockets.ReadWrite:
+		a = d.conf.AuthUnixRW
+	case sockets.ReadOnly:
+		a = d.conf.AuthUnixRO
+	case sockets.TCP:
+		a = d.conf.AuthTCP
+	case sockets.TLS:
+		a = d.conf.AuthTLS
+	}
+	switch a {
+	case config.AuthPolkit:
+		return client.AuthPolkit
+	case config.AuthSASL:
+		return client.AuthSASL
+	}
+	return client.AuthNone
+}
