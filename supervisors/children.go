@@ -27,7 +27,8 @@ type Config struct {
 	GiveUp func(name string) (escalate bool)
 	// Ordered stops children one after the other, last started first; otherwise all at once.
 	Ordered bool
-	// Thaw is how long a restart may take until the child counts as stuck; zero = 10 s.
+	// Thaw is how long a restart may take until the child counts as stuck; zero = 3 s. It is the framework's part
+	// (Restarting, stopping the grandchildren, the producer, Started), none of which may block.
 	Thaw time.Duration
 }
 
@@ -55,7 +56,7 @@ type lost struct {
 // NewChildren makes an empty table; call it in the producer.
 func NewChildren(cfg Config) *Children {
 	if cfg.Thaw == 0 {
-		cfg.Thaw = 10 * time.Second
+		cfg.Thaw = 3 * time.Second
 	}
 	if cfg.Changed == nil {
 		cfg.Changed = func(actor.Context, Change) {}
@@ -199,9 +200,6 @@ func (c *Children) failed(ctx actor.Context, row *child, reason, message any, de
 	}
 	v := row.history.Fail(time.Now())
 	line := c.cfg.Log.Error().Str("child", row.Name).Err(row.lastErr).Int("failures", row.history.Total())
-	if s, ok := reason.(interface{ CrashStack() string }); ok {
-		line = line.Str("stack", s.CrashStack())
-	}
 	if !v.GiveUp {
 		line.Dur("delay", v.Delay).Msg("child failed, restarting")
 		row.stepTo(Waiting, time.Now())

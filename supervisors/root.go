@@ -47,6 +47,9 @@ func newRoot(t *Tree) *root {
 }
 
 func (r *root) Receive(ctx actor.Context) {
+	if m, ok := ctx.Message().(*ChildStuck); ok && r.recycle(m) {
+		return
+	}
 	if r.Handle(ctx) {
 		return
 	}
@@ -71,6 +74,21 @@ func (r *root) Receive(ctx actor.Context) {
 	case *alive:
 		ctx.Respond(&alive{})
 	}
+}
+
+// recycle: a vital branch that is stuck has a goroutine in it that nobody can end. Where the branch is all the process is
+// for (split mode), a new process is the cleaner successor. Reports whether that was done.
+func (r *root) recycle(m *ChildStuck) bool {
+	row, ok := r.byID[m.Child.Id]
+	if !ok {
+		return false
+	}
+	b, _ := r.tree.opts.Spec.Find(row.Name)
+	if !b.Vital {
+		return false
+	}
+	r.tree.end(&ExitError{ExitRecycle, fmt.Errorf("branch %s is stuck in %s for %v", b.Name, m.Message, m.Busy)})
+	return true
 }
 
 // launch starts what is wanted and has all it needs.

@@ -128,7 +128,8 @@ func (t *Tree) Fail(err error) { t.end(err) }
 func (t *Tree) PID() *actor.PID { return t.pid }
 
 // Branch returns where a branch is reached now: its actor, in quarantine its stand-in; nil while it has none. Ask each
-// time, a branch that was replaced has another PID.
+// time, a branch that was replaced has another PID. When the branches are processes it is always nil: their actors are in
+// other addresses, under the id RootName/name.
 func (t *Tree) Branch(name string) *actor.PID {
 	pid, _ := t.directory.Load(name)
 	p, _ := pid.(*actor.PID)

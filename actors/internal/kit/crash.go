@@ -2,6 +2,7 @@ package kit
 
 import (
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -17,7 +18,7 @@ type Crash struct {
 	Stack   string
 }
 
-// Error is short on purpose: the framework prints it in several places. The stack is for the supervisor's log.
+// Error is short on purpose: the framework prints it in several places. The stack has been logged where it happened.
 func (c *Crash) Error() string {
 	return fmt.Sprintf("%s: panic in %s: %v", c.Actor, c.Message, c.Panic)
 }
@@ -28,12 +29,12 @@ func (c *Crash) Unwrap() error {
 	return err
 }
 
-// CrashStack lets a supervisor log where it happened without knowing this type.
-func (c *Crash) CrashStack() string { return c.Stack }
-
-// crashed is the mailbox's Crasher: the asker of the lost message gets an error now instead of at its deadline.
+// crashed is the mailbox's Crasher: the panic is logged with its stack, whoever supervises the actor, and the asker of the
+// lost message gets an error now instead of at its deadline.
 func crashed(system *actor.ActorSystem, self, sender *actor.PID, msg, panicked any) any {
 	c := &Crash{Actor: self.Id, Message: fmt.Sprintf("%T", msg), Panic: panicked, Stack: string(debug.Stack())}
+	system.Logger().Error("actor crashed", slog.String("actor", c.Actor), slog.String("type", c.Message),
+		slog.String("panic", fmt.Sprint(panicked)), slog.String("stack", c.Stack))
 	if !lifecycle(msg) {
 		Refuse(system, sender, msg, liberr.New(liberr.FromRPC, liberr.InternalError, "%s failed: %v", self.Id, panicked))
 	}

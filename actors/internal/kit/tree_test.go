@@ -206,6 +206,21 @@ func TestAStuckBranchIsReplacedAndFoundUnderItsName(t *testing.T) {
 	close(st.leave)
 }
 
+func TestAStuckVitalBranchRecyclesTheProcess(t *testing.T) {
+	f := grow(t, supervisors.Spec{{Name: "a", Autostart: true, Vital: true}}, nil)
+	within(t, f.Ready(), "the tree")
+	st := stall{make(chan struct{}), make(chan struct{})}
+	f.system.Root.Send(f.Branch("a"), getStuck{st})
+	within(t, st.enter, "the stall")
+	w := &Watchdog{System: f.system, Log: zerolog.New(f.log), Slow: time.Nanosecond, Abandon: time.Nanosecond}
+	w.sweep()
+	within(t, f.Done(), "the end")
+	if code := supervisors.CodeOf(f.Err()); code != supervisors.ExitRecycle {
+		t.Errorf("code %d: %v", code, f.Err())
+	}
+	close(st.leave)
+}
+
 func TestABranchThatIsNeverReadyHoldsUpNobodyForEver(t *testing.T) {
 	f := grow(t, supervisors.Spec{
 		{Name: "slow", Autostart: true, Announces: true, Startup: 20 * time.Millisecond},

@@ -21,10 +21,15 @@ type Watchdog struct {
 	Abandon time.Duration // after so long the supervisor is told; 30 s; < 0 = never
 	// OnAbandon replaces telling the parent.
 	OnAbandon func(Stuck)
+	// Each abandoned actor keeps a goroutine and what it holds. When more than MaxAbandoned have not come back, OnTooMany
+	// is called, once: in split mode the process is then recycled. 0 = never.
+	MaxAbandoned int
+	OnTooMany    func(n int)
 	// OnSlow is told at each report, OnBack when such an actor has come back.
 	OnSlow, OnBack func(Stuck)
 
-	seen map[*mailbox.Mailbox]*episode
+	seen    map[*mailbox.Mailbox]*episode
+	toldAll bool
 }
 
 // Stuck is an actor that has been in one message for long.
@@ -79,6 +84,7 @@ func (w *Watchdog) defaults() {
 func (w *Watchdog) sweep() {
 	w.defaults()
 	var all stacks // taken once per sweep, and only when there is news
+	abandoned := 0
 	for _, m := range mailbox.RegistryOf(w.System).All() {
 		busy, message := m.BusyFor()
 		limit := m.SlowAfter()
@@ -103,12 +109,19 @@ func (w *Watchdog) sweep() {
 			e.stuck.Busy, e.stuck.Waiting = busy, s.Depth()
 			w.report(e)
 		}
+		if m.Abandoned() {
+			abandoned++
+		}
 		e.looked = true
 		e.stuck.Busy = busy
 		if w.Abandon > 0 && busy >= max(w.Abandon, limit) && !e.told {
 			e.told = true
 			w.OnAbandon(e.stuck)
 		}
+	}
+	if w.MaxAbandoned > 0 && abandoned > w.MaxAbandoned && !w.toldAll && w.OnTooMany != nil {
+		w.toldAll = true
+		w.OnTooMany(abandoned)
 	}
 	for m, e := range w.seen {
 		if !e.looked {

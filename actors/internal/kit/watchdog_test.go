@@ -97,6 +97,33 @@ func spinHere(end *atomic.Bool) {
 	}
 }
 
+func TestWatchdogCountsTheAbandoned(t *testing.T) {
+	system, _ := newSystem()
+	s := stall{make(chan struct{}), make(chan struct{})}
+	tooMany := make(chan int, 4)
+	w := &Watchdog{System: system, Log: zerolog.Nop(), Slow: time.Nanosecond, Abandon: time.Nanosecond, MaxAbandoned: 1,
+		OnAbandon: func(s Stuck) { Observe(system).Abandon(s.PID.Id) }, OnTooMany: func(n int) { tooMany <- n }}
+	for n := range 2 {
+		pid := system.Root.Spawn(Func(func(c actor.Context) {
+			if s, ok := c.Message().(stall); ok {
+				stallHere(s)
+			}
+		}))
+		system.Root.Send(pid, s)
+		within(t, s.enter, "the stall")
+		w.sweep() // abandons it
+		w.sweep() // counts it
+		if len(tooMany) != n {
+			t.Errorf("told %d times with %d abandoned", len(tooMany), n+1)
+		}
+	}
+	w.sweep()
+	if within(t, tooMany, "the count") != 2 || len(tooMany) != 0 {
+		t.Error("not told once of two")
+	}
+	close(s.leave)
+}
+
 func TestWatchdogKeepsTheLimitOfTheKind(t *testing.T) {
 	system, _ := newSystem()
 	s := stall{make(chan struct{}), make(chan struct{})}

@@ -83,6 +83,13 @@ func (m *Mailbox) SlowAfter() time.Duration { return m.opts.Slow }
 // Parent is the supervisor of the actor; nil at the top.
 func (m *Mailbox) Parent() *actor.PID { return m.parent }
 
+// Abandoned reports that the actor was given up and has not come back.
+func (m *Mailbox) Abandoned() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.abandoned && !m.dead
+}
+
 // PID of the actor; nil before it was spawned.
 func (m *Mailbox) PID() *actor.PID { return m.self }
 
