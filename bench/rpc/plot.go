@@ -101,8 +101,8 @@ func short(v float64) string {
 	return fmt.Sprintf("%.3g", v)
 }
 
-// groups draws one panel of grouped bars on a logarithmic scale; the whisker, where
-// there is one, goes up to a second value.
+// groups draws one panel of grouped dots on a logarithmic scale, which has no zero
+// that a bar could stand on; the whisker, where there is one, goes up to a second value.
 func (p *picture) groups(x, y, w, h float64, title string, names, order []string, value, whisker func(group, system string) float64) {
 	var values []float64
 	for _, g := range names {
@@ -127,12 +127,12 @@ func (p *picture) groups(x, y, w, h float64, title string, names, order []string
 				present = append(present, s)
 			}
 		}
-		bw := math.Min((step-14)/float64(max(len(present), 1)), 34)
+		bw := math.Min((step-14)/float64(max(len(present), 1)), 36)
 		left := x + float64(i)*step + (step-bw*float64(len(present)))/2
 		for j, s := range present {
 			v := value(g, s)
 			bx := left + float64(j)*bw
-			p.bar(bx+1, axis.at(v), bw-2, y+h-axis.at(v), colors[s])
+			p.line(bx+bw/2, axis.at(v), bx+bw/2, y+h, "#eeeeee", 2)
 			top := v
 			if whisker != nil {
 				if q := whisker(g, s); q > v {
@@ -142,7 +142,8 @@ func (p *picture) groups(x, y, w, h float64, title string, names, order []string
 					p.line(mid-4, axis.at(q), mid+4, axis.at(q), "#333", 1)
 				}
 			}
-			p.text(bx+bw/2, axis.at(top)-4, "middle", 9, "#333", short(v))
+			fmt.Fprintf(p, `<circle cx="%.1f" cy="%.1f" r="6" fill="%s"/>`+"\n", bx+bw/2, axis.at(v), colors[s])
+			p.text(bx+bw/2, axis.at(top)-9, "middle", 9, "#333", short(v))
 		}
 		p.text(x+float64(i)*step+step/2, y+h+18, "middle", 12, "#222", g)
 	}
@@ -150,7 +151,7 @@ func (p *picture) groups(x, y, w, h float64, title string, names, order []string
 }
 
 func latencyPlot(r *run, order []string) []byte {
-	p := newPicture(1000, 460, "Latency of a call, one connection", "Bars: median in microseconds, on a logarithmic scale; whiskers: 99th percentile. Lower is better.")
+	p := newPicture(1000, 460, "Latency of a call, one connection", "Dots: median in microseconds, on a logarithmic scale; whiskers: 99th percentile. Lower is better.")
 	get := func(pick func(result) float64) func(string, string) float64 {
 		return func(op, s string) float64 { return number(r.Calls[s][op], 1, pick) }
 	}
