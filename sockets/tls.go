@@ -294,7 +294,7 @@ func (c *TLSContext) authorize(state tls.ConnectionState) error {
 	}
 	name := DName(state.PeerCertificates[0])
 	for _, pattern := range c.files.AllowedDNs {
-		if matchPattern(pattern, name) {
+		if MatchPattern(pattern, name) {
 			return nil
 		}
 	}
@@ -305,8 +305,8 @@ func refuse(detail string, cause error) error {
 	return liberr.New(liberr.FromRPC, liberr.AuthFailed, "Failed to verify peer's certificate: %s", detail).WithCause(cause)
 }
 
-// matchPattern matches * (any run, slashes too) and ? (any one character); everything else is itself.
-func matchPattern(pattern, s string) bool {
+// MatchPattern matches * (any run, slashes too) and ? (any one character); everything else is itself.
+func MatchPattern(pattern, s string) bool {
 	p, t := []rune(pattern), []rune(s)
 	star, mark := -1, 0
 	i, k := 0, 0

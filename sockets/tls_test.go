@@ -368,7 +368,7 @@ func TestMatchPattern(t *testing.T) {
 		{"a?c", "ac", false}, {"*CN=x", "C=GB,CN=x", true}, {"*CN=x", "C=GB,CN=xy", false}, {"**a**", "bab", true}, {"[a]", "a", false},
 		{"a*b*c", "aXbYbZc", true}, {"?", "ü", true},
 	} {
-		if got := matchPattern(c.pattern, c.s); got != c.want {
+		if got := MatchPattern(c.pattern, c.s); got != c.want {
 			t.Errorf("%q matches %q: %v", c.pattern, c.s, got)
 		}
 	}
