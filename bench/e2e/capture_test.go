@@ -8,10 +8,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -45,9 +47,7 @@ func startCapture(socket, real, file string) (*capture, error) {
 		return nil, err
 	}
 	c := &capture{listener: l, file: file}
-	for _, v := range []any{uint32(0xa1b2c3d4), uint16(2), uint16(4), int32(0), uint32(0), uint32(1 << 18), uint32(linkRaw)} {
-		binary.Write(&c.out, binary.LittleEndian, v)
-	}
+	c.begin()
 	go func() {
 		for {
 			client, err := l.Accept()
@@ -72,6 +72,13 @@ func startCapture(socket, real, file string) (*capture, error) {
 		}
 	}()
 	return c, nil
+}
+
+// begin writes the head of the file.
+func (c *capture) begin() {
+	for _, v := range []any{uint32(0xa1b2c3d4), uint16(2), uint16(4), int32(0), uint32(0), uint32(1 << 18), uint32(linkRaw)} {
+		binary.Write(&c.out, binary.LittleEndian, v)
+	}
 }
 
 func (c *capture) close() error {
@@ -145,6 +152,22 @@ func (s *tcpStream) segment(direction int, flags byte, data []byte) {
 	s.capture.out.Write(p)
 }
 
+// complaints is what tshark says of a packet that does not decode; the libvirt
+// dissector files the bytes that it cannot read as unknown.
+const complaints = "libvirt.unknown || _ws.malformed || _ws.unreassembled || (libvirt && _ws.expert.severity >= 6291456)"
+
+// dissect lists the frames of a capture that a display filter picks.
+func dissect(t *lab.Target, file, filter string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	r := t.Run(ctx, "tshark", "-r", file, "-2", "-Y", filter, "-T", "fields",
+		"-e", "frame.number", "-e", "_ws.col.Info", "-e", "_ws.expert.message")
+	if r.Exit != 0 {
+		return nil, fmt.Errorf("tshark: %s", r.Stderr)
+	}
+	return lab.Lines(r.Stdout), nil
+}
+
 // cmdCapture: "start" sets $CAPTURE to a URI whose traffic is recorded; "check N" has
 // tshark decode it, which must find at least N packets and nothing to complain about.
 func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {
@@ -164,24 +187,53 @@ func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(c.close())
 		least, err := strconv.Atoi(args[1])
 		ts.Check(err)
-		show := func(filter string) string {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			r := t.Run(ctx, "tshark", "-r", c.file, "-2", "-Y", filter, "-T", "fields", "-e", "frame.number", "-e", "_ws.col.Info", "-e", "_ws.expert.message")
-			if r.Exit != 0 {
-				ts.Fatalf("tshark: %s", r.Stderr)
-			}
-			return r.Stdout
-		}
-		packets := lab.Lines(show("libvirt"))
+		packets, err := dissect(t, c.file, "libvirt")
+		ts.Check(err)
 		if len(packets) < least {
 			ts.Fatalf("tshark saw %d frames of libvirt's protocol, not %d", len(packets), least)
 		}
-		if bad := show("_ws.malformed || _ws.unreassembled || (libvirt && _ws.expert.severity >= 6291456)"); bad != "" {
-			ts.Fatalf("tshark complains:\n%s", bad)
+		bad, err := dissect(t, c.file, complaints)
+		ts.Check(err)
+		if len(bad) > 0 {
+			ts.Fatalf("tshark complains:\n%s", strings.Join(bad, "\n"))
 		}
 		fmt.Fprintf(ts.Stdout(), "%d frames decoded\n", len(packets))
 	default:
 		ts.Fatalf("capture start|check N")
+	}
+}
+
+func TestDissectorComplainsOfWhatDoesNotDecode(t *testing.T) {
+	if _, err := exec.LookPath("tshark"); err != nil {
+		t.Skip("needs tshark")
+	}
+	// A call of DOMAIN_LOOKUP_BY_NAME: length word, header, then a string of four bytes.
+	call := []byte{0, 0, 0, 36, 0x20, 0, 0x80, 0x86, 0, 0, 0, 1, 0, 0, 0, 23, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 4, 'n', 'a', 'm', 'e'}
+	for _, c := range []struct {
+		name   string
+		length byte // of the string, as it claims
+		bad    bool
+	}{{"whole", 4, false}, {"longer than its packet", 200, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			record := &capture{file: filepath.Join(dir, "c.pcap")}
+			record.begin()
+			s := &tcpStream{capture: record, port: 30001, seq: [2]uint32{1, 1}}
+			packet := append([]byte(nil), call...)
+			packet[31] = c.length
+			s.segment(0, flagSyn, nil)
+			s.segment(1, flagSyn|flagAck, nil)
+			s.segment(0, flagPushAck, packet)
+			if err := os.WriteFile(record.file, record.out.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			got, err := dissect(&lab.Target{Dir: dir}, record.file, complaints)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (len(got) > 0) != c.bad {
+				t.Errorf("complaints: %v", got)
+			}
+		})
 	}
 }
