@@ -35,12 +35,10 @@ func (b *builder) chardev(c chardev) error {
 		return err
 	}
 	if c.log != nil && c.log.File != "" {
-		file, mode := c.log.File, "on"
+		file, mode := c.log.File, c.log.Append
 		if f := b.rt.Logs[c.alias]; f != nil {
 			// The log daemon truncates or appends; QEMU only ever appends to the descriptor it got.
-			file = b.fdSet(f, c.alias+"-log")
-		} else if c.log.Append != "" {
-			mode = c.log.Append
+			file, mode = b.fdSet(f, c.alias+"-log"), "on"
 		}
 		be.k.set("logfile", file)
 		be.k.flag("logappend", mode)

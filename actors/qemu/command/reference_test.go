@@ -49,7 +49,7 @@ func needReference(t testing.TB) {
 
 // notRendered are definitions the reference refuses to render on this host, and why.
 var notRendered = regexp.MustCompile(`cannot be found|hugetlbfs filesystem is not mounted|No such file or directory|` +
-	`Unable to find any firmware|Host SMBIOS information is not available`)
+	`Unable to find any firmware|Secret not found|Host SMBIOS information is not available`)
 
 // TestRecord completes the documents below testdata/in: the reference assigns defaults and addresses, this file names
 // devices and images as a start would.
@@ -64,6 +64,9 @@ func TestRecord(t *testing.T) {
 	}
 	for _, in := range files {
 		name := strings.TrimSuffix(filepath.Base(in), ".xml")
+		if _, err := os.Stat("testdata/" + name + ".xml"); err == nil {
+			continue // delete it to record it again
+		}
 		def := parse(t, in)
 		if out, err := virsh(t, "define", in); err != nil {
 			t.Errorf("%s: %s", name, out)
