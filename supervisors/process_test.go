@@ -120,6 +120,7 @@ func runSplit(t *testing.T, spec Spec, mode func(b Branch) Command) *split {
 	tree, err := Start(testSystem(), Options{Spec: spec, Log: zerolog.New(s.log), Exec: func(b Branch) Command {
 		c := mode(b)
 		c.Args = append(c.Args, s.file, b.Name)
+		c.Env = append(c.Env, "GORACE=atexit_sleep_ms=0") // a second per exit adds up
 		return c
 	}})
 	if err != nil {
