@@ -15,7 +15,6 @@ import (
 )
 
 // TestRealClientPassesDescriptors has virsh, which is libvirt's own client, send two open files with a call.
-
 func TestRealClientPassesDescriptors(t *testing.T) {
 	virsh, err := exec.LookPath("virsh")
 	if err != nil {
