@@ -161,6 +161,7 @@ func (d *daemon) startTree() error {
 		return err
 	}
 	d.tree = tree
+	go (&kit.Watchdog{System: d.system, Log: d.log}).Run(context.Background()) // ends with the process
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
 	"virtree/actors/qemu/qmp"
+	"virtree/supervisors"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
@@ -121,6 +122,7 @@ func (d *domain) Receive(ctx actor.Context) {
 	case *call.StreamEnded:
 		d.streamEnded(ctx, m)
 	case *actor.Started:
+		supervisors.Describe(ctx, supervisors.Facts{Title: d.name, Kind: "domain"})
 		d.load(ctx)
 	case *actor.Terminated:
 		d.clientGone(ctx, m.Who)
@@ -234,8 +236,7 @@ func (d *domain) tell(ctx actor.Context) {
 // forget ends a domain that is neither defined nor active.
 func (d *domain) forget(ctx actor.Context) {
 	d.gone = true
-	ctx.Send(d.parent, &forgotten{d.uuid})
-	ctx.Poison(ctx.Self()) // what is queued hears that there is no such domain
+	ctx.Send(d.parent, &forgotten{d.uuid}) // which ends this actor; what is queued until then hears that it is gone
 }
 
 // turn applies a trigger to the life, tells the branch and publishes the events.

@@ -16,6 +16,7 @@ import (
 	"virtree/actors/internal/lease"
 	"virtree/actors/qemu/caps"
 	"virtree/actors/qemu/domxml"
+	"virtree/supervisors"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
@@ -23,12 +24,14 @@ import (
 // driver is the branch actor: the index of all domains, one actor below it for each. It answers lookups
 // and lists from the index and forwards what concerns one domain to that domain.
 type driver struct {
-	shared *shared
-	bus    branch.Bus
-	byUUID map[protocol.UUID]*entry
-	byName map[string]*entry // also names that a rename or a definition under way has reserved
-	byID   map[int32]*entry
-	jobs   map[uint64]func(ctx actor.Context, done *kit.Done[any])
+	shared                *shared
+	*supervisors.Children // one per domain
+	bus                   branch.Bus
+	byUUID                map[protocol.UUID]*entry
+	byName                map[string]*entry // also names that a rename or a definition under way has reserved
+	byID                  map[int32]*entry
+	byChild               map[string]*entry
+	jobs                  map[uint64]func(ctx actor.Context, done *kit.Done[any])
 
 	ready   bool // loaded from disk; until then calls wait
 	waiting []envelope
@@ -37,20 +40,36 @@ type driver struct {
 // entry is one domain as the index knows it.
 type entry struct {
 	Summary
-	pid     *actor.PID
-	pending bool // made for a definition that is not stored yet: nobody may see it
+	pid     *actor.PID // the domain's actor, or what answers in its place
+	child   string     // its name among the branch's children
+	pending bool       // made for a definition that is not stored yet: nobody may see it
 }
 
 // New makes the qemu branch.
 func New(env *branch.Env, conf Config) actor.Producer {
 	s := newShared(env, conf)
 	return func() actor.Actor {
-		return &driver{
-			shared: s, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byID: map[int32]*entry{},
+		dr := &driver{
+			shared: s, byChild: map[string]*entry{}, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byID: map[int32]*entry{},
 			jobs: map[uint64]func(actor.Context, *kit.Done[any]){},
 		}
+		dr.Children = supervisors.NewChildren(supervisors.Config{
+			Log: env.Log, Observer: lateObserver{s}, Refuse: kit.Refuse, Domain: liberr.FromQemu,
+			Props: kit.PropsOptions(), Changed: dr.childChanged,
+		})
+		return dr
 	}
 }
+
+// lateObserver sees into the actor system, which is not there yet when the branch is made.
+type lateObserver struct{ *shared }
+
+func (o lateObserver) Actors() []supervisors.ActorInfo { return kit.Observe(o.system).Actors() }
+func (o lateObserver) Actor(id string) (supervisors.ActorInfo, bool) {
+	return kit.Observe(o.system).Actor(id)
+}
+func (o lateObserver) Jobs() []supervisors.JobInfo { return kit.Observe(o.system).Jobs() }
+func (o lateObserver) Abandon(id string) bool      { return kit.Observe(o.system).Abandon(id) }
 
 func newShared(env *branch.Env, conf Config) *shared {
 	s := &shared{env: env, conf: conf}
@@ -74,6 +93,9 @@ func newShared(env *branch.Env, conf Config) *shared {
 
 // Receive is the branch's table of contents.
 func (dr *driver) Receive(ctx actor.Context) {
+	if dr.Handle(ctx) {
+		return
+	}
 	switch m := ctx.Message().(type) {
 	case *call.Call:
 		dr.call(ctx, m)
@@ -84,7 +106,7 @@ func (dr *driver) Receive(ctx actor.Context) {
 	case *renamed:
 		dr.renamed(m)
 	case *forgotten:
-		dr.forget(m.UUID)
+		dr.forget(ctx, m.UUID)
 	case *kit.Done[any]:
 		if then := dr.jobs[m.Serial]; then != nil {
 			delete(dr.jobs, m.Serial)
@@ -93,10 +115,6 @@ func (dr *driver) Receive(ctx actor.Context) {
 	case *actor.Started:
 		dr.shared.system = ctx.ActorSystem()
 		dr.load(ctx)
-	case *actor.Terminated:
-		if !dr.bus.Receive(ctx) {
-			dr.terminated(ctx, m.Who)
-		}
 	case *actor.Stopping, *actor.Restarting:
 		kit.CancelJobs(ctx)
 	default:
@@ -146,13 +164,33 @@ func (dr *driver) spawn(ctx actor.Context, name string, uuid protocol.UUID, s *s
 		first = nil // a restarted domain reads its state from disk
 		return newDomain(shared, parent, uuid, name, given)
 	}, kit.Kind("domain"))
-	pid, err := ctx.SpawnNamed(props, uuid.String())
+	child := uuid.String()
+	for n := 2; dr.byChild[child] != nil || dr.taken(child); n++ { // a predecessor is still on its way out
+		child = uuid.String() + "." + itoa(n)
+	}
+	e := &entry{Summary: Summary{Name: name, UUID: uuid, ID: -1, State: lifeShutoff.State}, child: child}
+	dr.byChild[child] = e
+	pid, err := dr.Start(ctx, supervisors.Child{Name: child, Props: props})
 	if err != nil {
+		delete(dr.byChild, child)
 		return nil, liberr.New(liberr.FromQemu, liberr.InternalError, "cannot manage domain '%s'", name).WithCause(err)
 	}
-	e := &entry{Summary: Summary{Name: name, UUID: uuid, ID: -1, State: lifeShutoff.State}, pid: pid}
+	e.pid = pid
 	dr.byUUID[uuid], dr.byName[name] = e, e
 	return e, nil
+}
+
+func (dr *driver) taken(child string) bool {
+	_, state, _ := dr.Lookup(child)
+	return state != supervisors.Gone && state != 0
+}
+
+// childChanged keeps the way to a domain up to date: its actor may have been replaced, or somebody answers
+// in its place.
+func (dr *driver) childChanged(_ actor.Context, c supervisors.Change) {
+	if e := dr.byChild[c.Name]; e != nil && c.PID != nil {
+		e.pid = c.PID
+	}
 }
 
 // update takes a domain's news into the index.
@@ -172,13 +210,14 @@ func (dr *driver) update(s Summary) {
 	e.Summary, e.pending = s, false
 }
 
-// forget takes a domain out of the index.
-func (dr *driver) forget(uuid protocol.UUID) {
+// forget takes a domain out of the index and ends its actor.
+func (dr *driver) forget(ctx actor.Context, uuid protocol.UUID) {
 	e := dr.byUUID[uuid]
 	if e == nil {
 		return
 	}
 	delete(dr.byUUID, uuid)
+	delete(dr.byChild, e.child)
 	if dr.byID[e.ID] == e {
 		delete(dr.byID, e.ID)
 	}
@@ -187,18 +226,7 @@ func (dr *driver) forget(uuid protocol.UUID) {
 			delete(dr.byName, name)
 		}
 	}
-}
-
-// terminated is the end of a domain's actor. One that is still in the index was given up by its
-// supervisor, and its name goes on answering through it.
-func (dr *driver) terminated(ctx actor.Context, who *actor.PID) {
-	for uuid, e := range dr.byUUID {
-		if e.pid.Id == who.Id {
-			dr.shared.env.Log.Error().Str("domain", e.Name).Msg("the domain's actor has ended unexpectedly")
-			dr.forget(uuid)
-			return
-		}
-	}
+	dr.Stop(ctx, e.child)
 }
 
 // renamed settles a rename: one of the two names is free.

@@ -241,6 +241,7 @@ func (p *launchPlan) connect(ctx context.Context, proc *process) (*qmp.Client, e
 	if err != nil {
 		return nil, p.explain(proc, err)
 	}
+	p.drv.monitors.put(p.uuid, mon)
 	return mon, nil
 }
 

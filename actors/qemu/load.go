@@ -161,6 +161,7 @@ func adopt(ctx context.Context, drv *shared, s *seed, h qmp.Handler) (*adopted, 
 	}
 	short, cancel := context.WithTimeout(ctx, monitorTimeout)
 	defer cancel()
+	drv.monitors.take(parseUUID(def.UUID))
 	if a.mon, err = qmp.Dial(short, st.Monitor.Path, h); err != nil {
 		// Refused or gone: nobody holds the other end. Silent: it is stuck, and stays ours.
 		a.mon = nil
@@ -169,6 +170,7 @@ func adopt(ctx context.Context, drv *shared, s *seed, h qmp.Handler) (*adopted, 
 		}
 		return a, nil
 	}
+	drv.monitors.put(parseUUID(def.UUID), a.mon)
 	if now, err := qmp.QueryStatus(short, a.mon); err == nil {
 		a.life = reconcile(a.life, now)
 	}
@@ -277,6 +279,7 @@ func (d *domain) reconnect(ctx actor.Context) {
 				return nil, nil
 			}
 			run.mon = mon
+			d.drv.monitors.put(d.uuid, mon)
 			d.log.Info().Msg("QEMU answers again")
 			return nil, nil
 		},

@@ -32,8 +32,7 @@ type summaryChanged struct{ Summary }
 // Urgent lets what is known overtake what is asked.
 func (*summaryChanged) Urgent() bool { return true }
 
-// forgotten tells the branch that the domain is neither defined nor active any more. Its actor has
-// stopped itself when the branch hears of it.
+// forgotten tells the branch that the domain is neither defined nor active any more: its actor may go.
 type forgotten struct{ UUID protocol.UUID }
 
 // Urgent keeps it in order with summaryChanged.

@@ -1,6 +1,8 @@
 package qemu
 
 import (
+	"slices"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"virtree/actors/internal/call"
@@ -8,7 +10,14 @@ import (
 )
 
 // driverRoutes is what the branch answers itself.
-var driverRoutes = call.NewTable(
+var driverRoutes = call.NewTable(slices.Concat(connectionRoutes, hostRoutes, bulkRoutes)...)
+
+// domainRoutes is what each domain answers.
+var domainRoutes = call.NewTable(slices.Concat(lifeRoutes, statisticsRoutes, tuningRoutes, deviceRoutes, agentRoutes, jobRoutes)...)
+
+// connectionRoutes: the connection, lookups and lists, and what makes a domain. What the branch answers
+// about the host stands in routes_host.go, bulk statistics in routes_statistics.go.
+var connectionRoutes = []call.Route[*driver]{
 	call.Answer(protocol.ConnectOpen, (*driver).open),
 	call.Answer(protocol.ConnectSupportsFeature, (*driver).supportsFeature),
 	call.Answer(protocol.ConnectGetType, (*driver).getType),
@@ -33,12 +42,11 @@ var driverRoutes = call.NewTable(
 	call.Later(protocol.DomainDefineXMLFlags, (*driver).defineXMLFlags),
 	call.Later(protocol.DomainCreateXML, (*driver).createXML),
 	call.Later(protocol.DomainRename, (*driver).rename),
+}
 
-	call.Later(protocol.NodeGetInfo, (*driver).nodeInfo),
-)
-
-// domainRoutes is what each domain answers.
-var domainRoutes = call.NewTable(
+// lifeRoutes: the life of a domain, what it is, and the ways to it. The other groups stand in
+// routes_statistics.go, routes_tuning.go, routes_devices.go, routes_agent.go and routes_jobs.go.
+var lifeRoutes = []call.Route[*domain]{
 	// Life.
 	call.Later(protocol.DomainCreate, (*domain).createPlain),
 	call.Later(protocol.DomainCreateWithFlags, (*domain).createWithFlags),
@@ -76,7 +84,7 @@ var domainRoutes = call.NewTable(
 	call.Later(protocol.DomainOpenConsole, (*domain).openConsole),
 	call.Later(protocol.DomainOpenChannel, (*domain).openChannel),
 	call.Later(protocol.QemuDomainMonitorCommand, (*domain).monitorCommand),
-)
+}
 
 // The older procedures are the newer ones without flags.
 

@@ -31,6 +31,7 @@ type shared struct {
 	vnets lease.Counter
 	vnc   lease.Range
 
+	monitors monitors
 	hostOnce sync.Once // guards hostID, which jobs of several callers may want at once
 	hostID   string
 }
