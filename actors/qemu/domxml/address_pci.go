@@ -39,7 +39,6 @@ func (def *definition) planBuses(highest int) error {
 		return err
 	}
 	if !slices.ContainsFunc(set.buses, func(b *pciBus) bool { return !b.full() }) {
-		set.buses[0].takes |= 0
 	} else if set.buses[0].model == "pci-root" {
 		// Room for one more device to be plugged in later: when that is the last slot, a bridge comes in time.
 		if _, err := set.next(pciDevice|hotplug, 0); err != nil {
@@ -207,6 +206,8 @@ func (def *definition) connects(d *node) connect {
 		switch d.get("model") {
 		case "sb16", "pcspk", "usb":
 			return 0
+		case "ich7":
+			return unknownSlot
 		}
 		return pciDevice
 	case "disk":
@@ -369,8 +370,8 @@ func (p *placer) slots() error {
 		{"rng", nil},
 		{"watchdog", nil},
 		{"video", nil},
-		{"input", nil},
 		{"shmem", nil},
+		{"input", nil},
 		{"serial", nil},
 		{"iommu", nil},
 		{"vsock", nil},
@@ -424,12 +425,7 @@ func (p *placer) ich9(c *node) error {
 			continue
 		}
 		if a, ok := p.placeOf(o); ok {
-			a.function = ich9Function[c.get("model")]
-			if err := p.set.take(a, 0); err != nil {
-				return err
-			}
-			p.putUSB(c, a)
-			return nil
+			return p.beside(c, a)
 		}
 	}
 	a, err := p.set.next(pciDevice|hotplug, 0)
@@ -438,12 +434,7 @@ func (p *placer) ich9(c *node) error {
 	}
 	// The slot was found with function 0; move to the part's own function.
 	p.set.buses[a.bus].slots[a.slot].functions = 0
-	a.function = ich9Function[c.get("model")]
-	if err := p.set.take(a, 0); err != nil {
-		return err
-	}
-	p.putUSB(c, a)
-	return nil
+	return p.beside(c, a)
 }
 
 func (p *placer) putUSB(c *node, a pciAddress) {
@@ -533,8 +524,6 @@ func (p *placer) i440fx() error {
 }
 
 func (p *placer) q35() error {
-	ehci := [][]pciAddress{}
-	_ = ehci
 	for _, c := range p.def.devices.all("controller") {
 		typ, idx := c.get("type"), c.get("index")
 		switch {
@@ -587,31 +576,25 @@ func (p *placer) q35EHCI(c *node) error {
 	if p.planned[c] {
 		return nil
 	}
-	var slot int
-	switch c.get("index") {
-	case "0":
-		slot = 0x1d
-	case "1":
-		slot = 0x1a
-	default:
-		return nil
-	}
-	// Other parts that already have a place decide; and a slot with strangers in it is not taken.
-	mates := 0
+	// Other parts that already have a place decide; a slot with strangers in it is not taken.
 	for _, o := range p.def.devices.all("controller") {
 		if o.get("type") == "usb" && o.get("index") == c.get("index") && o != c {
 			if a, ok := p.placeOf(o); ok {
-				if a.slot != slot || a.bus != 0 {
-					return nil
-				}
-				mates++
+				return p.beside(c, a)
 			}
 		}
 	}
-	a := pciAddress{slot: slot, function: ich9Function[c.get("model")]}
-	if p.set.taken(a) && mates == 0 {
-		return nil
+	for _, slot := range []int{0x1d, 0x1a} {
+		if a := (pciAddress{slot: slot}); !p.set.taken(a) {
+			return p.beside(c, a)
+		}
 	}
+	return nil
+}
+
+// beside puts a part of an ICH9 USB controller into the slot of a.
+func (p *placer) beside(c *node, a pciAddress) error {
+	a.function = ich9Function[c.get("model")]
 	if err := p.set.take(a, 0); err != nil {
 		return err
 	}

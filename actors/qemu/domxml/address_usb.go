@@ -143,12 +143,9 @@ func (def *definition) usbDevices(hubs bool) []*node {
 	return out
 }
 
-// reserveFixed takes the ports documents ask for: hubs first, in order of depth, then what is plugged into them.
+// reserveFixed takes the ports documents ask for: hubs first, in the document's order, then what is plugged into them.
 func (s *usbSet) reserveFixed() error {
 	hubs := s.def.devices.all("hub")
-	slices.SortStableFunc(hubs, func(a, b *node) int {
-		return strings.Count(a.kid("address").get("port"), ".") - strings.Count(b.kid("address").get("port"), ".")
-	})
 	for _, d := range append(hubs, s.def.usbDevices(false)...) {
 		if a := d.kid("address"); a.get("type") == "usb" && a.has("port") {
 			if err := s.reserve(d, a); err != nil {

@@ -45,6 +45,10 @@ func referenceEnv(t testing.TB) Env {
 			switch bin {
 			case "/usr/bin/qemu-system-x86_64":
 				return c, nil
+			case "/usr/bin/qemu-system-i386":
+				i386 := *c
+				i386.Binary, i386.Arch = bin, "i686"
+				return &i386, nil
 			case "/etc/passwd":
 				return nil, liberr.New(liberr.FromQemu, liberr.SystemError, "QEMU binary %s is not executable: Permission denied", bin)
 			}

@@ -45,7 +45,7 @@ func (def *definition) checkChardevTarget(c *node) error {
 	}
 	switch c.name {
 	case "channel":
-		return checkChannelTarget(t, typ)
+		return def.checkChannelTarget(t, typ)
 	case "serial":
 		t = c.ensure("target")
 		if m := t.kid("model"); m != nil {
@@ -79,7 +79,7 @@ func (def *definition) checkChardevTarget(c *node) error {
 	return nil
 }
 
-func checkChannelTarget(t *node, typ string) error {
+func (def *definition) checkChannelTarget(t *node, typ string) error {
 	switch typ {
 	case "guestfwd":
 		if !t.has("address") {
@@ -93,6 +93,9 @@ func checkChannelTarget(t *node, typ string) error {
 		}
 	default:
 		t.unset("port", "address")
+	}
+	if def.flags&ParseLive == 0 {
+		t.unset("state")
 	}
 	return nil
 }
@@ -192,6 +195,11 @@ func (def *definition) trimSources(c *node, typ string, sources []*node) error {
 			s.keep("master", "slave")
 		default:
 			s.keep()
+		}
+		for _, l := range s.all("seclabel") {
+			if l.kid("label") != nil {
+				l.setDefault("relabel", "yes")
+			}
 		}
 		if typ != "qemu-vdagent" {
 			s.drop("clipboard", "mouse")

@@ -18,6 +18,13 @@ func (def *definition) checkCPU() error {
 	if model != nil && strings.TrimSpace(model.text) == "" {
 		model.text = ""
 	}
+	if model == nil || model.text == "" {
+		if mode := c.get("mode"); c.kid("vendor") != nil {
+			return xmlError("CPU vendor specified without CPU model")
+		} else if c.kid("feature") != nil && (mode == "" || mode == "custom") {
+			return xmlError("Non-empty feature list specified without CPU model")
+		}
+	}
 	mode, ok := c.lookup("mode")
 	switch {
 	case ok && !slices.Contains(cpuModes, mode):
@@ -190,20 +197,14 @@ func overlap(a, b bitmap) bool {
 	return false
 }
 
-// fillDistances completes the matrix once any distance is given: a cell is 10 from itself, unknown pairs take the
-// distance of the other direction, and 20 when there is none.
+// fillDistances completes the matrix where it is given at all: a cell is 10 from itself, and as far from another as that
+// one is from it.
 func fillDistances(cells []*node) {
 	matrix := map[[2]string]string{}
 	for _, c := range cells {
 		for _, s := range c.kid("distances").all("sibling") {
 			matrix[[2]string{c.get("id"), s.get("id")}] = s.get("value")
 		}
-	}
-	if len(matrix) == 0 {
-		for _, c := range cells {
-			c.drop("distances")
-		}
-		return
 	}
 	touched := map[string]bool{}
 	for pair := range matrix {
@@ -227,7 +228,7 @@ func fillDistances(cells []*node) {
 			case o == id:
 				v = "10"
 			default:
-				v = "20"
+				continue
 			}
 			d.add(elem("sibling", "id", o, "value", v))
 		}

@@ -236,7 +236,7 @@ func checkWatchdog(w *node) error {
 
 func checkPanic(p *node) error {
 	model, ok := p.lookup("model")
-	if ok && !slices.Contains([]string{"default", "isa", "pseries", "hyperv", "s390", "pvpanic"}, model) {
+	if ok && !slices.Contains([]string{"default", "isa", "pseries", "hyperv", "s390"}, model) {
 		return unsupported("unknown panic model '%s'", model)
 	}
 	if model == "default" {
@@ -269,6 +269,7 @@ func checkShmem(s *node) error {
 		s.drop("msi")
 	} else if msi := s.kid("msi"); msi != nil {
 		msi.unset("enabled")
+		msi.setDefault("ioeventfd", "on")
 	}
 	if srv := s.kid("server"); srv != nil && srv.get("path") == "" {
 		srv.unset("path")
@@ -320,7 +321,9 @@ func checkFilesystem(f *node) error {
 	if err := grammar["filesystem"].check(withoutKids(f)); err != nil {
 		return err
 	}
-	f.setDefault("accessmode", "passthrough")
+	if f.kid("driver").get("type") != "virtiofs" || f.kid("source").get("socket") == "" {
+		f.setDefault("accessmode", "passthrough")
+	}
 	if f.get("multidevs") == "default" {
 		f.unset("multidevs")
 	}

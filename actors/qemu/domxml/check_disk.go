@@ -140,6 +140,7 @@ var networkProtocols = map[string]string{ // and the port that is spelled out
 func checkStorageSource(owner, s *node) error {
 	typ := owner.get("type")
 	common := []string{"startupPolicy", "index"}
+	reconnect := false
 	switch typ {
 	case "file":
 		s.keep(append(common, "file")...)
@@ -175,10 +176,14 @@ func checkStorageSource(owner, s *node) error {
 		}
 		s.setDefault("managed", "yes")
 	case "vhostuser":
+		reconnect = true
 		if s.get("type") != "unix" {
 			return badValue(s, "type", s.get("type"))
 		}
 		s.keep("type", "path")
+	}
+	if !reconnect {
+		s.drop("reconnect")
 	}
 	for _, e := range []string{"auth", "encryption"} {
 		if k := s.kid(e); k != nil {

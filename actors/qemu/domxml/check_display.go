@@ -123,7 +123,9 @@ func (def *definition) checkSpicePorts(g *node) error {
 	if port == -1 && tls == -1 {
 		auto = true
 	}
-	port, tls = max(port, 0), max(tls, 0)
+	if auto {
+		port, tls = max(port, 0), max(tls, 0)
+	}
 	if auto && def.flags&ParseLive == 0 {
 		port, tls = 0, 0
 	}
@@ -206,6 +208,8 @@ func (def *definition) checkListens(g *node) error {
 		}
 		g.add(l)
 		listens = []*node{l}
+	case !hasAddress && listens[0].get("type") == "address" && listens[0].has("address"):
+		g.set("listen", listens[0].get("address"))
 	case hasAddress && listens[0].get("type") == "address":
 		if first, ok := listens[0].lookup("address"); ok && address != "" && first != address {
 			return unsupported("graphics 'listen' attribute '%s' must match 'address' attribute of first listen element (found '%s')", address, first)

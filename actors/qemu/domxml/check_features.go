@@ -46,6 +46,9 @@ func (def *definition) checkFeatures() error {
 	if io := f.kid("ioapic"); io != nil && !io.has("driver") {
 		f.remove(io)
 	}
+	if t := f.kid("tcg"); t != nil && len(t.kids) == 0 {
+		f.remove(t)
+	}
 	if len(f.kids) == 0 {
 		def.root.remove(f)
 	}
@@ -57,14 +60,10 @@ func checkFeature(k *node) error {
 		return err
 	}
 	switch k.name {
-	case "hap", "pvspinlock", "pmu", "vmport", "vmcoreinfo", "smm", "async-teardown":
-		state := "state"
-		if k.name == "async-teardown" {
-			state = "enabled"
-		}
-		k.setDefault(state, "on")
-		if v := k.get(state); v != "on" && v != "off" && state == "state" {
-			return badValue(k, state, v)
+	case "hap", "pvspinlock", "pmu", "vmport", "vmcoreinfo", "smm":
+		k.setDefault("state", "on")
+		if v := k.get("state"); v != "on" && v != "off" {
+			return badValue(k, "state", v)
 		}
 		if t := k.kid("tseg"); t != nil {
 			return normalizeMiB(t)

@@ -24,6 +24,9 @@ func (def *definition) checkGeneral() error {
 			return err
 		}
 	}
+	if p := root.kid("pm"); p != nil && len(p.kids) == 0 {
+		root.remove(p)
+	}
 	for _, name := range []string{"pm", "perf", "keywrap", "launchSecurity", "sysinfo", "vcpu", "vcpus", "iothreadids", "os", "cputune", "features", "cpu", "clock"} {
 		for _, n := range root.all(name) {
 			if err := grammar["domain"].kids[name].kind.check(n); err != nil {
@@ -230,7 +233,7 @@ func (def *definition) checkVCPUs(count *node, maximum uint64) error {
 		}
 		return nil
 	}
-	online := 0
+	online, ordered := 0, 0
 	for _, v := range list.all("vcpu") {
 		if err := grammar["vcpuone"].check(v); err != nil {
 			return err
@@ -247,6 +250,16 @@ func (def *definition) checkVCPUs(count *node, maximum uint64) error {
 		if v.has("order") && v.get("enabled") == "no" {
 			return xmlError("vcpu order set on offline vcpu '%d'", id)
 		}
+		if v.get("enabled") == "yes" && v.has("order") {
+			ordered++
+		}
+	}
+	if ordered != 0 && ordered != online {
+		return unsupported("all vcpus must have either set or unset order")
+	}
+	count.unset("current")
+	if uint64(online) < maximum {
+		count.set("current", utoa(online))
 	}
 	return nil
 }
@@ -466,8 +479,26 @@ func (def *definition) checkSecLabels() error {
 		if err := grammar["seclabel"].check(l); err != nil {
 			return err
 		}
-		l.setDefault("type", "dynamic")
-		typ := l.get("type")
+		typ, ok := l.lookup("type")
+		if !ok {
+			// A label that says nothing is the default one, which is never spelled out.
+			if l.get("model") == "" && def.flags&ParseTrusted == 0 {
+				return xmlError("missing security model in domain seclabel")
+			}
+			def.root.remove(l)
+			continue
+		}
+		if typ == "dynamic" && l.get("relabel") == "no" {
+			return unsupported("dynamic label type must use resource relabeling")
+		}
+		if typ == "dynamic" && !l.has("model") {
+			if models := def.env.SecurityModels; len(models) > 0 && models[0] != "none" {
+				l.set("model", models[0])
+			} else {
+				typ = "none"
+				l.set("type", "none")
+			}
+		}
 		switch typ {
 		case "none":
 			l.setDefault("model", "none")

@@ -1,6 +1,9 @@
 package domxml
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // checkHostdev reads one <hostdev>.
 func (def *definition) checkHostdev(h *node) error {
@@ -54,8 +57,8 @@ func checkHostdevSource(h, src *node, typ string) error {
 			return unsupported("unfiltered sgio is no longer supported")
 		}
 		if src.get("protocol") == "iscsi" {
-			for _, host := range src.all("host") {
-				host.setDefault("port", "3260")
+			if name, ok := src.lookup("name"); ok && !strings.Contains(name, "/") {
+				src.set("name", name+"/0") // the LUN
 			}
 			if a := src.kid("auth"); a != nil {
 				return checkAuth(a)

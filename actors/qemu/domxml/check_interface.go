@@ -206,6 +206,7 @@ func (def *definition) checkNetDetails(n *node) error {
 			if _, err := netip.ParseAddr(ip.get("address")); err != nil {
 				return xmlError("Invalid address '%s' in <ip>", ip.get("address"))
 			}
+			ip.setDefault("family", "ipv4")
 		}
 	}
 	if err := checkVLAN(n.kid("vlan")); err != nil {
@@ -213,6 +214,9 @@ func (def *definition) checkNetDetails(n *node) error {
 	}
 	if err := def.checkVirtualPort(n.kid("virtualport")); err != nil {
 		return err
+	}
+	if f := n.kid("filterref"); f != nil {
+		slices.SortStableFunc(f.kids, func(a, b *node) int { return strings.Compare(a.get("name"), b.get("name")) })
 	}
 	if b := n.kid("bandwidth"); b != nil {
 		for _, dir := range b.kids {

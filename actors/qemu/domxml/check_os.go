@@ -101,14 +101,11 @@ func (def *definition) checkFirmware(os *node) error {
 		if err := grammar["loader"].check(loader); err != nil {
 			return err
 		}
-		if loader.get("format") == "raw" {
-			loader.unset("format")
+		if loader.text != "" && !os.has("firmware") {
+			loader.setDefault("type", "rom")
 		}
 	}
 	if nvram != nil {
-		if nvram.get("format") == "raw" {
-			nvram.unset("format")
-		}
 		if err := def.checkNVRAM(nvram); err != nil {
 			return err
 		}

@@ -103,6 +103,7 @@ func checkCPUBandwidth(t *node) error {
 }
 
 func checkSchedulers(t *node) error {
+	var single []*node
 	for _, s := range t.kids {
 		var list string
 		switch s.name {
@@ -125,21 +126,49 @@ func checkSchedulers(t *node) error {
 		default:
 			s.unset("priority")
 		}
-		if list != "" {
-			if !s.has(list) {
-				return xmlError("Missing %s attribute", list)
-			}
-			if _, err := normalizeBitmap(s, list); err != nil {
-				return err
-			}
+		if list == "" {
+			continue
+		}
+		if !s.has(list) {
+			return xmlError("Missing %s attribute", list)
+		}
+		b, err := normalizeBitmap(s, list)
+		if err != nil {
+			return err
+		}
+		single = append(single, spread(s, list, b)...)
+	}
+	t.drop("vcpusched", "iothreadsched")
+	slices.SortStableFunc(single, func(a, b *node) int { return byNumber(schedList(a))(a, b) })
+	t.add(single...)
+	return nil
+}
+
+func schedList(s *node) string {
+	if s.name == "vcpusched" {
+		return "vcpus"
+	}
+	return "iothreads"
+}
+
+// spread makes one element for each thread of a list: they are kept by thread.
+func spread(s *node, list string, b bitmap) (out []*node) {
+	for i, on := range b {
+		if on {
+			c := s.clone()
+			c.set(list, utoa(i))
+			out = append(out, c)
 		}
 	}
-	return nil
+	return out
 }
 
 // checkTuning reads <memtune>, <blkiotune>, <numatune> and <resource>.
 func (def *definition) checkTuning() error {
 	if t := def.root.kid("memtune"); t != nil {
+		if t.kid("min_guarantee") != nil {
+			return qemuUnsupported("Parameter 'min_guarantee' not supported by QEMU.")
+		}
 		for _, name := range []string{"hard_limit", "soft_limit", "min_guarantee", "swap_hard_limit"} {
 			n := t.kid(name)
 			if n == nil {

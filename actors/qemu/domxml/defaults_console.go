@@ -5,10 +5,10 @@ import "strconv"
 // consoles settles the ports of character devices and the pair every hvm guest has: its first serial port is also its
 // first console, and the other way round.
 func (def *definition) consoles() error {
+	def.numberPorts("console")
 	def.consoleCompat()
-	for _, name := range []string{"serial", "parallel", "console", "channel"} {
-		def.numberPorts(name)
-	}
+	def.numberPorts("serial")
+	def.numberPorts("parallel")
 	for _, s := range def.devices.all("serial") {
 		serialDefaults(s)
 	}
@@ -22,7 +22,13 @@ func (def *definition) consoles() error {
 			return unsupported("Only the first console can be a serial port")
 		}
 	}
-	if serials := def.devices.all("serial"); len(consoles) > 0 && len(serials) > 0 && consoles[0].kid("target").get("type") == "serial" {
+	return nil
+}
+
+// mirrorConsole makes the first console what the first serial port is, once that has all it will have.
+func (def *definition) mirrorConsole() error {
+	consoles, serials := def.devices.all("console"), def.devices.all("serial")
+	if len(consoles) > 0 && len(serials) > 0 && consoles[0].kid("target").get("type") == "serial" {
 		mirrorSerial(consoles[0], serials[0])
 	}
 	return nil
@@ -33,8 +39,13 @@ func (def *definition) consoleCompat() {
 	consoles, serials := def.devices.all("console"), def.devices.all("serial")
 	switch {
 	case len(consoles) > 0:
-		typ := consoles[0].kid("target").get("type")
-		if typ != "" && typ != "serial" && typ != "none" || len(serials) > 0 {
+		if typ := consoles[0].kid("target").get("type"); typ != "" && typ != "serial" && typ != "none" {
+			if len(serials) > 0 && serialConsole(serials[0]) {
+				def.devices.insertBefore(consoles[0], stubConsole())
+			}
+			return
+		}
+		if len(serials) > 0 {
 			return
 		}
 		s := consoles[0].clone()
@@ -42,14 +53,23 @@ func (def *definition) consoleCompat() {
 		s.drop("target")
 		s.add(elem("target"))
 		def.devices.add(s)
-	case len(serials) > 0:
-		switch serials[0].kid("target").get("type") {
-		case "", "none", "isa-serial", "spapr-vio-serial", "system-serial", "sclp-serial":
-			c := elem("console")
-			c.add(elem("target", "type", "serial"))
-			def.devices.add(c)
-		}
+	case len(serials) > 0 && serialConsole(serials[0]):
+		def.devices.add(stubConsole())
 	}
+}
+
+func serialConsole(serial *node) bool {
+	switch serial.kid("target").get("type") {
+	case "", "none", "isa-serial", "spapr-vio-serial", "system-serial", "sclp-serial":
+		return true
+	}
+	return false
+}
+
+func stubConsole() *node {
+	c := elem("console")
+	c.add(elem("target", "type", "serial"))
+	return c
 }
 
 // mirrorSerial makes the console what the serial port is.
@@ -58,7 +78,7 @@ func mirrorSerial(console, serial *node) {
 	m := serial.clone()
 	console.attrs = m.attrs
 	console.kids = m.kids
-	console.drop("target", "address", "acpi", "boot")
+	console.drop("target", "acpi", "boot")
 	console.add(target)
 }
 
@@ -71,11 +91,18 @@ func (def *definition) numberPorts(name string) {
 			highest = max(highest, v)
 		}
 	}
-	if name == "channel" {
-		return // only guest forwardings have one, and it is theirs
+	if name != "serial" {
+		highest = -1 // these are numbered one by one as they are read
 	}
-	for _, d := range devices {
-		if t := d.ensure("target"); !t.has("port") {
+	for i, d := range devices {
+		t := d.ensure("target")
+		switch {
+		case name == "console":
+			t.set("port", strconv.Itoa(i))
+		case t.has("port"):
+			v, _ := strconv.Atoi(t.get("port"))
+			highest = max(highest, v)
+		default:
 			highest++
 			t.set("port", strconv.Itoa(highest))
 		}
@@ -85,14 +112,7 @@ func (def *definition) numberPorts(name string) {
 func serialDefaults(s *node) {
 	t := s.kid("target")
 	if t.get("type") == "" {
-		typ := "isa-serial"
-		switch s.kid("address").get("type") {
-		case "usb":
-			typ = "usb-serial"
-		case "pci":
-			typ = "pci-serial"
-		}
-		t.set("type", typ)
+		t.set("type", "isa-serial")
 	}
 	if t.kid("model") == nil {
 		model := t.get("type")

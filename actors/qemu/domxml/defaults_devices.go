@@ -90,16 +90,20 @@ func (def *definition) impliedAudio() {
 		def.devices.add(elem("audio", "id", "1", "type", "none"))
 		return
 	}
-	// The first display that can carry sound, or could, decides; the others leave the guest without a backend.
+	// SPICE carries the sound, VNC could; other displays leave the guest without a backend.
+	backend := ""
 	for _, g := range graphics {
 		switch g.get("type") {
 		case "spice":
-			def.devices.add(elem("audio", "id", "1", "type", "spice"))
-			return
+			backend = "spice"
 		case "vnc":
-			def.devices.add(elem("audio", "id", "1", "type", "none"))
-			return
+			if backend == "" {
+				backend = "none"
+			}
 		}
+	}
+	if backend != "" {
+		def.devices.add(elem("audio", "id", "1", "type", backend))
 	}
 }
 
@@ -152,6 +156,8 @@ func (def *definition) deviceDefaults(d *node) error {
 		if c.get("auto") == "yes" && def.flags&ParseLive == 0 {
 			c.unset("address")
 		}
+	case "audio":
+		d.kids = slices.DeleteFunc(d.kids, func(k *node) bool { return len(k.attrs) == 0 && len(k.kids) == 0 })
 	case "rng":
 		if d.kid("driver") != nil && len(d.kid("driver").attrs) == 0 {
 			d.drop("driver")
@@ -161,6 +167,15 @@ func (def *definition) deviceDefaults(d *node) error {
 }
 
 func (def *definition) diskDefaults(d *node) error {
+	if dev := d.get("device"); d.kid("source") == nil && (dev == "cdrom" || dev == "floppy") {
+		d.set("type", "file") // an empty drive is of no type
+	}
+	if t := d.kid("iotune"); t != nil {
+		t.kids = slices.DeleteFunc(t.kids, func(k *node) bool { return k.text == "0" })
+		if len(t.kids) == 0 {
+			d.remove(t)
+		}
+	}
 	drv := d.kid("driver")
 	if drv == nil {
 		drv = elem("driver")
@@ -168,9 +183,11 @@ func (def *definition) diskDefaults(d *node) error {
 	}
 	drv.setDefault("name", "qemu")
 	if !drv.has("type") {
-		if d.get("type") == "dir" {
+		switch d.get("type") {
+		case "dir":
 			drv.set("type", "fat")
-		} else {
+		case "volume": // known when the volume is looked up
+		default:
 			drv.set("type", "raw")
 		}
 	}
@@ -233,7 +250,9 @@ func (def *definition) interfaceDefaults(n *node) {
 		n.add(elem("model", "type", model))
 		m = n.kid("model")
 	}
-	if d := n.kid("driver"); d != nil {
+	if d := n.kid("driver"); d != nil && !strings.HasPrefix(m.get("type"), "virtio") {
+		n.remove(d) // only virtio has options
+	} else if d != nil {
 		d.kids = slices.DeleteFunc(d.kids, func(k *node) bool { return len(k.attrs) == 0 })
 		if d.get("queues") == "0" {
 			d.unset("queues")
@@ -245,6 +264,9 @@ func (def *definition) interfaceDefaults(n *node) {
 }
 
 func (def *definition) videoDefaults(v *node) {
+	if d := v.kid("driver"); d != nil && len(d.attrs) == 0 {
+		v.remove(d)
+	}
 	m := v.ensure("model")
 	if t := m.get("type"); t == "" || t == "default" {
 		m.set("type", def.defaultVideo())
@@ -350,16 +372,14 @@ func (def *definition) videoMemory(m *node) {
 	case "qxl":
 		round("ram", "65536")
 		round("vram", "65536")
-		round("vgamem", "16384")
+		if v := m.get("vgamem"); v == "" || v == "0" {
+			m.set("vgamem", "16384")
+		}
 		round("vram64", "")
 	case "vga", "cirrus", "vmvga", "bochs":
-		if v := m.get("vram"); v == "" || v == "0" {
-			m.set("vram", "16384")
-		}
+		round("vram", "16384")
 	default:
-		if m.get("vram") == "0" {
-			m.unset("vram")
-		}
+		round("vram", "")
 	}
 	if m.get("type") != "none" {
 		if h := m.get("heads"); h == "" || h == "0" {

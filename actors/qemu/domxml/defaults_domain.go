@@ -1,7 +1,6 @@
 package domxml
 
 import (
-	"math"
 	"path"
 	"slices"
 	"strconv"
@@ -58,7 +57,7 @@ func (def *definition) groupControllers() {
 	index := func(c *node) int {
 		v, err := strconv.Atoi(c.get("index"))
 		if err != nil {
-			return math.MaxInt // not numbered yet
+			return -1 // not numbered yet: goes behind, and is never passed
 		}
 		return v
 	}
@@ -70,7 +69,7 @@ func (def *definition) groupControllers() {
 				continue
 			}
 			switch {
-			case index(o) > index(c):
+			case index(c) >= 0 && index(o) > index(c):
 				at = i
 			case c.get("type") == "usb" && index(o) == index(c) && o.kid("master") != nil && c.kid("master") == nil:
 				at = i

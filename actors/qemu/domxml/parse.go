@@ -74,6 +74,7 @@ func process(root *node, env *Env, flags ParseFlags) error {
 			def.defaultsDomain,
 			def.defaultsDevices,
 			def.assignAddresses,
+			def.mirrorConsole,
 		)
 		if flags&ParseTrusted == 0 {
 			steps = append(steps, def.validate)

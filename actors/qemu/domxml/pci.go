@@ -251,10 +251,9 @@ func (s *pciSet) growTo(bus int, need connect) error {
 		model = "pci-bridge"
 		if !s.takesBridges() {
 			// The first conventional bus below PCI Express sits on a bridge, and that in a root port.
-			if _, err := s.next(pcieToPCIBridge, 0); err != nil {
-				return err
-			}
-			s.buses = append(s.buses, newBus("pcie-to-pci-bridge"))
+			port := newBus("pcie-root-port")
+			port.slots[0].functions = 0xff // the bridge sits in it
+			s.buses = append(s.buses, port, newBus("pcie-to-pci-bridge"))
 		}
 	case need&(pcieDevice|switchUpstream|pcieToPCIBridge) != 0:
 		model = "pcie-root-port"

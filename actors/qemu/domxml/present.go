@@ -17,7 +17,10 @@ func present(root *node, flags FormatFlags) {
 	for _, c := range devices.all("controller") {
 		hexAttr(c.kid("target"), "port", "0x%x")
 	}
-	for _, name := range []string{"input", "hostdev"} {
+	if k := root.kid("features/kvm"); k != nil && len(k.kids) == 0 {
+		k.open = true
+	}
+	for _, name := range []string{"input", "hostdev", "interface"} {
 		for _, d := range devices.all(name) {
 			dropHollowSource(d)
 		}

@@ -11,7 +11,7 @@ func (def *definition) validateDevices() error {
 		"controller": def.validateController, "interface": def.validateInterface, "serial": def.validateSerial, "input": def.validateInput,
 		"filesystem": def.validateFilesystem, "graphics": def.validateGraphics, "video": def.validateVideo, "watchdog": def.validateWatchdog,
 		"iommu": def.validateIOMMU, "nvram": def.validateNVRAMDevice, "panic": def.validatePanic, "shmem": validateShmem, "tpm": def.validateTPM,
-		"vsock": validateVSock,
+		"vsock": validateVSock, "memory": def.validateMemory,
 	}
 	for _, d := range def.devices.kids {
 		if f := byKind[d.name]; f != nil {
@@ -74,8 +74,14 @@ func (def *definition) validateInterface(n *node) error {
 	return nil
 }
 
+// serialAddress says where a serial port of each type sits.
+var serialAddress = map[string]string{"isa-serial": "isa", "isa-debug": "isa", "usb-serial": "usb", "pci-serial": "pci", "spapr-vio-serial": "spapr-vio"}
+
 func (def *definition) validateSerial(s *node) error {
 	t := s.kid("target")
+	if want, a := serialAddress[t.get("type")], s.kid("address"); want != "" && a != nil && a.get("type") != want {
+		return unsupported("Target type '%s' requires address type '%s'", t.get("type"), want)
+	}
 	switch t.get("type") {
 	case "spapr-vio-serial", "system-serial", "sclp-serial":
 		model := t.kid("model").get("name")
@@ -140,7 +146,7 @@ func (def *definition) validateVideos() error {
 		}
 	}
 	for i, v := range videos {
-		if t := v.kid("model").get("type"); i > 0 && t != "qxl" && t != "virtio" && t != "bochs" {
+		if t := v.kid("model").get("type"); i > 0 && t != "qxl" && t != "virtio" {
 			return qemuUnsupported("video type '%s' is only valid as primary video device", t)
 		}
 	}
@@ -152,6 +158,12 @@ func (def *definition) validateVideo(v *node) error {
 	switch t := m.get("type"); t {
 	case "xen", "vbox", "parallels", "gop":
 		return qemuUnsupported("domain configuration does not support video model '%s'", t)
+	}
+	if m.kid("acceleration").has("rendernode") && v.kid("driver").get("name") != "vhostuser" {
+		return qemuUnsupported("unsupported rendernode accel attribute without 'vhostuser'")
+	}
+	if g, ok := m.uint("vgamem"); ok && g&(g-1) != 0 {
+		return qemuUnsupported("value for 'vgamem' must be power of two")
 	}
 	if m.kid("acceleration").get("accel3d") == "yes" && m.get("type") != "virtio" {
 		return qemuUnsupported("3d acceleration is supported only with 'virtio' video device")
@@ -244,6 +256,16 @@ func (def *definition) validateTPM(t *node) error {
 func validateVSock(v *node) error {
 	if cid, ok := v.kid("cid").uint("address"); ok && cid < 3 {
 		return unsupported("guest CIDs must be >= 3")
+	}
+	return nil
+}
+
+func (def *definition) validateMemory(m *node) error {
+	if model := m.get("model"); model == "virtio-pmem" {
+		return nil
+	}
+	if m.kid("target/node") == nil && def.root.kid("cpu/numa/cell") != nil {
+		return qemuUnsupported("target NUMA node needs to be specified for memory device")
 	}
 	return nil
 }

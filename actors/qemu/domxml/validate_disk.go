@@ -58,6 +58,18 @@ func (def *definition) validateDisk(d *node) error {
 	if diskPath(d) == "" && d.kid("source") == nil && device != "cdrom" && device != "floppy" {
 		return noSource(dev)
 	}
+	if p := d.kid("source").get("startupPolicy"); p != "" && p != "mandatory" && p != "optional" && device != "cdrom" && device != "floppy" {
+		return xmlError("disk startupPolicy '%s' is allowed only for cdrom or floppy", p)
+	}
+	if d.kid("source/reservations") != nil && device != "lun" {
+		return unsupported("<reservations/> allowed only for lun devices")
+	}
+	if d.kid("driver/metadata_cache") != nil && driver.get("type") != "qcow2" {
+		return qemuUnsupported("metadata cache max size control is supported only with qcow2 images")
+	}
+	if target.has("removable") && bus != "usb" {
+		return xmlError("removable is only valid for usb disks")
+	}
 	if t := d.kid("iotune"); t != nil {
 		if err := validateIOTune(t); err != nil {
 			return err
