@@ -2,7 +2,6 @@ package command
 
 import (
 	"fmt"
-	"sort"
 
 	"libvirt.org/go/libvirtxml"
 )
@@ -10,8 +9,9 @@ import (
 // controllers makes the buses devices sit on, kind by kind: a controller may itself sit on one of an earlier kind.
 func (b *builder) controllers() error {
 	for _, kind := range []string{"pci", "usb", "scsi", "ide", "sata", "virtio-serial", "ccid"} {
-		for _, c := range b.controllersOf(kind) {
-			if b.builtIn(c) {
+		for i := range b.dev.Controllers {
+			c := &b.dev.Controllers[i]
+			if c.Type != kind || b.builtIn(c) {
 				continue
 			}
 			if err := b.controllerDevice(c); err != nil {
@@ -20,18 +20,6 @@ func (b *builder) controllers() error {
 		}
 	}
 	return nil
-}
-
-// controllersOf is the controllers of one kind by index, whatever their order in the definition.
-func (b *builder) controllersOf(kind string) []*libvirtxml.DomainController {
-	var list []*libvirtxml.DomainController
-	for i := range b.dev.Controllers {
-		if c := &b.dev.Controllers[i]; c.Type == kind {
-			list = append(list, c)
-		}
-	}
-	sort.SliceStable(list, func(i, j int) bool { return value(list[i].Index) < value(list[j].Index) })
-	return list
 }
 
 // builtIn says whether the machine brings the controller.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -160,9 +161,13 @@ var different = map[string]string{
 	"clock-variable": "the two clocks are read at different seconds",
 }
 
-// asRendered changes a definition as libvirtd does before it renders one: network devices become plain taps, since
-// nothing is opened for them.
+// asRendered changes a definition as libvirtd does before it renders one: controllers are in the order of their index,
+// since it has just parsed them; network devices become plain taps, since nothing is opened for them.
 func asRendered(def *libvirtxml.Domain) {
+	list := def.Devices.Controllers
+	sort.SliceStable(list, func(i, j int) bool {
+		return value(list[i].Index) < value(list[j].Index)
+	})
 	for i := range def.Devices.Interfaces {
 		n := &def.Devices.Interfaces[i]
 		def.Devices.Interfaces[i] = libvirtxml.DomainInterface{MAC: n.MAC, Model: n.Model, Alias: n.Alias, Address: n.Address,
