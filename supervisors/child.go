@@ -70,7 +70,6 @@ type child struct {
 	asked      bool // Stopping: ShutdownDone is awaited before the stop
 	standin    bool // pid is the stand-in
 	doomed     bool // given up; quarantine begins when it is gone
-	lost       bool // its stop took too long
 }
 
 func (c *child) id() string {

@@ -56,9 +56,3 @@ func (b *board) forget(id string) {
 	b.supervised.Delete(id)
 	b.own.Delete(id)
 }
-
-func factsOf(m *sync.Map, id string) Facts {
-	f, _ := m.Load(id)
-	facts, _ := f.(Facts)
-	return facts
-}

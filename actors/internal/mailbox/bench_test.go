@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -109,6 +110,21 @@ func BenchmarkAsk(b *testing.B) {
 	})
 }
 
+// What is promised: a message costs no allocation, and an idle actor little more than the stock one.
+func TestCosts(t *testing.T) {
+	m := New(&Options{Limit: 1000})
+	handled := make(chan struct{}, 1)
+	m.RegisterHandlers(invoke(func(any) { handled <- struct{}{} }), actor.NewDefaultDispatcher(300))
+	m.Start()
+	msg := &ping{}
+	if n := testing.AllocsPerRun(1000, func() { m.PostUserMessage(msg); <-handled }); n > 0.1 {
+		t.Errorf("%v allocations per message", n)
+	}
+	if size := unsafe.Sizeof(Mailbox{}); size > 512 {
+		t.Errorf("a mailbox has %d bytes", size)
+	}
+}
+
 // BenchmarkSpawn: one idle actor, and the memory it keeps.
 func BenchmarkSpawn(b *testing.B) {
 	both(b, func(b *testing.B, system *actor.ActorSystem, opts ...actor.PropsOption) {
@@ -126,5 +142,6 @@ func BenchmarkSpawn(b *testing.B) {
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(int64(after.HeapAlloc)-int64(before.HeapAlloc))/float64(b.N), "kept-B/op")
 		runtime.KeepAlive(pids)
+		runtime.KeepAlive(system)
 	})
 }
