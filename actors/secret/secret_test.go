@@ -13,6 +13,7 @@ import (
 
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/branchtest"
+	"virtree/actors/internal/kit"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
@@ -273,7 +274,7 @@ func TestTheTreeReadsPrivateValues(t *testing.T) {
 	s := define(t, c, doc(id1, "private='yes'", ceph("one")))
 	set(t, c, s, "v")
 	answers := make(chan *Value, 1)
-	asker := b.Root().Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+	asker := b.Root().Spawn(kit.Func(func(ctx actor.Context) {
 		if v, ok := ctx.Message().(*Value); ok {
 			answers <- v
 		}

@@ -9,6 +9,7 @@ import (
 
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/call"
+	"virtree/actors/internal/kit"
 	"virtree/supervisors/paths"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
@@ -21,7 +22,7 @@ const patience = 20 * time.Second
 func Env(t testing.TB) *branch.Env {
 	return &branch.Env{
 		Paths:  paths.System(t.TempDir()),
-		Log:    zerolog.New(zerolog.NewTestWriter(t)),
+		Log:    zerolog.Nop(),
 		Branch: func(string) *actor.PID { return nil },
 		Hold:   func(string) func() { return func() {} },
 	}
@@ -36,8 +37,8 @@ type Branch struct {
 
 // Start runs a branch until the end of the test.
 func Start(t testing.TB, producer actor.Producer) *Branch {
-	sys := actor.NewActorSystem()
-	b := &Branch{t: t, sys: sys, PID: sys.Root.Spawn(actor.PropsFromProducer(producer))}
+	sys := kit.NewSystem("", zerolog.Nop())
+	b := &Branch{t: t, sys: sys, PID: sys.Root.Spawn(kit.Props(producer))}
 	t.Cleanup(b.Stop)
 	return b
 }
@@ -73,7 +74,7 @@ func (b *Branch) Client() *Client {
 		events:  make(chan *call.Event, 4096),
 	}
 	subscribed := make(chan *call.SubscribeResult, 1)
-	c.PID = b.sys.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+	c.PID = b.sys.Root.Spawn(kit.Func(func(ctx actor.Context) {
 		switch m := ctx.Message().(type) {
 		case *call.Reply:
 			c.replies <- m
