@@ -14,7 +14,7 @@ func (m *Mailbox) failed(panicked, msg any, lane int) {
 	reason := panicked
 	if m.opts.Crash != nil && m.system != nil {
 		_, inner, sender := actor.UnwrapEnvelope(msg)
-		reason = m.opts.Crash(m.system, m.self, sender, inner, panicked)
+		reason = m.opts.Crash(m.system, m.self, sender, plain(inner), panicked)
 	}
 	if lane == system && m.system != nil && m.isStopping() {
 		if t, ok := msg.(*actor.Terminated); ok && t.Who == m.self {

@@ -277,6 +277,8 @@ func (m *Mailbox) burst() (again bool) {
 		}
 		if lane == system {
 			m.invokeSystem(msg)
+		} else if i, ok := msg.(*Injected); ok {
+			i.Fault.Inject()
 		} else {
 			m.invoker.InvokeUserMessage(msg)
 		}

@@ -97,5 +97,5 @@ func typeOf(msg any) string {
 	if env, ok := msg.(*actor.MessageEnvelope); ok {
 		msg = env.Message
 	}
-	return fmt.Sprintf("%T", msg)
+	return fmt.Sprintf("%T", plain(msg))
 }
