@@ -74,9 +74,11 @@ func (p *Plug) Unplug() (ask []QMP, after []QMP) {
 	return ask, after
 }
 
-func notPluggable(kind string) error {
-	return liberr.New(liberr.FromQemu, liberr.OperationUnsupported, "live attach of device '%s' is not supported", kind)
+func cannot(format string, args ...any) error {
+	return liberr.New(liberr.FromQemu, liberr.OperationUnsupported, format, args...)
 }
+
+func notPluggable(kind string) error { return cannot("live attach of device '%s' is not supported", kind) }
 
 func (b *builder) plugDevice(device any) error {
 	switch d := device.(type) {
@@ -85,9 +87,8 @@ func (b *builder) plugDevice(device any) error {
 	case *libvirtxml.DomainInterface:
 		return b.nic(d)
 	case *libvirtxml.DomainController:
-		if d.Type != "scsi" && d.Type != "virtio-serial" && d.Type != "pci" && d.Type != "usb" {
-			return liberr.New(liberr.FromQemu, liberr.OperationUnsupported,
-				"'%s' controller cannot be hot plugged.", d.Type)
+		if d.Type != "scsi" {
+			return cannot("'%s' controller cannot be hot plugged.", d.Type)
 		}
 		return b.controllerDevice(d)
 	case *libvirtxml.DomainHostdev:
@@ -98,7 +99,7 @@ func (b *builder) plugDevice(device any) error {
 		return b.memoryDevice(d)
 	case *libvirtxml.DomainInput:
 		if d.Bus == "ps2" {
-			return liberr.New(liberr.FromQemu, liberr.OperationUnsupported, "input device on bus '%s' cannot be hot plugged.", d.Bus)
+			return cannot("input device on bus '%s' cannot be hot plugged.", d.Bus)
 		}
 		return b.input(d)
 	case *libvirtxml.DomainChannel:
@@ -112,6 +113,9 @@ func (b *builder) plugDevice(device any) error {
 	case *libvirtxml.DomainShmem:
 		return b.shmem(d)
 	case *libvirtxml.DomainWatchdog:
+		if d.Model != "i6300esb" {
+			return cannot("hotplug of watchdog of model %s is not supported", d.Model)
+		}
 		b.add(step{command: "set-action", args: Props{{"watchdog", WatchdogAction(d.Action)}}})
 		return b.watchdog(d)
 	case *libvirtxml.DomainVSock:
@@ -119,7 +123,7 @@ func (b *builder) plugDevice(device any) error {
 		return b.vsock()
 	case *libvirtxml.DomainFilesystem:
 		if d.Driver == nil || d.Driver.Type != "virtiofs" {
-			return liberr.New(liberr.FromQemu, liberr.OperationUnsupported, "only virtiofs filesystems can be hotplugged")
+			return cannot("only virtiofs filesystems can be hotplugged")
 		}
 		return b.filesystem(d)
 	case *libvirtxml.DomainMemBalloon:
@@ -137,16 +141,13 @@ func (b *builder) plugDevice(device any) error {
 }
 
 func (b *builder) plugDisk(d *libvirtxml.DomainDisk) error {
-	bus := targetOf(d).Bus
-	if d.Device == "cdrom" || d.Device == "floppy" {
-		if bus != "usb" && bus != "scsi" {
-			return liberr.New(liberr.FromQemu, liberr.OperationUnsupported, "%s device with %s bus cannot be hot plugged", d.Device, bus)
-		}
+	if d.Device == "floppy" {
+		return cannot("floppy device hotplug isn't supported")
 	}
-	switch bus {
+	switch bus := targetOf(d).Bus; bus {
 	case "virtio", "usb", "scsi":
 	default:
-		return liberr.New(liberr.FromQemu, liberr.OperationUnsupported, "disk bus '%s' cannot be hotplugged.", bus)
+		return cannot("disk bus '%s' cannot be hotplugged.", bus)
 	}
 	b.numberDisk(d)
 	return b.disk(d)

@@ -196,7 +196,7 @@ func makeImage(t testing.TB, file string) {
 }
 
 // start runs QEMU as Build says and returns its monitor. The process ends with the test.
-func start(t *testing.T, c *caps.Caps, def *libvirtxml.Domain, change func(*Runtime)) *qmp.Client {
+func start(t *testing.T, c *caps.Caps, def *libvirtxml.Domain, change func(*Runtime)) *guest {
 	t.Helper()
 	// Sockets have short names.
 	dir, err := os.MkdirTemp("", "cmd")
@@ -327,8 +327,30 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
+// guest is a QEMU of a test.
+type guest struct {
+	*qmp.Client
+	events chan qmp.Event
+}
+
+// await reads events until one is what the test waits for.
+func (g *guest) await(t *testing.T, what string, is func(qmp.Event) bool) {
+	t.Helper()
+	timeout := time.After(30 * time.Second)
+	for {
+		select {
+		case e := <-g.events:
+			if is(e) {
+				return
+			}
+		case <-timeout:
+			t.Fatalf("no %s", what)
+		}
+	}
+}
+
 // run starts a command and connects to its monitor.
-func run(t *testing.T, c *Command, monitor string) *qmp.Client {
+func run(t *testing.T, c *Command, monitor string) *guest {
 	t.Helper()
 	var log strings.Builder
 	cmd := exec.Command(c.Binary, c.Args...)
@@ -359,8 +381,9 @@ func run(t *testing.T, c *Command, monitor string) *qmp.Client {
 		err error
 	}
 	connected := make(chan dialled, 1)
+	events := make(chan qmp.Event, 1024)
 	go func() {
-		q, err := qmp.Dial(ctx, monitor, qmp.Handler{})
+		q, err := qmp.Dial(ctx, monitor, qmp.Handler{Event: func(e qmp.Event) { events <- e }})
 		connected <- dialled{q, err}
 	}()
 	select {
@@ -379,7 +402,7 @@ func run(t *testing.T, c *Command, monitor string) *qmp.Client {
 		if got := fmt.Sprint(status.Status); got != "prelaunch" {
 			t.Errorf("status is %s, want prelaunch", got)
 		}
-		return d.q
+		return &guest{d.q, events}
 	}
 	return nil
 }

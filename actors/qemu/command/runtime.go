@@ -25,8 +25,9 @@ type Runtime struct {
 
 	// By the alias of the device they belong to. Descriptors that are missing are replaced by QEMU opening the path.
 	Listeners map[string]*os.File // listening UNIX socket of a character device
-	Outputs   map[string]*os.File // write end of a file character device, held by the log daemon
-	Logs      map[string]*os.File // write end of a character device's <log>
+	// QEMU opens these two by path, for writing only, so that the descriptors must be just that.
+	Outputs   map[string]*os.File // of a file character device, held by the log daemon
+	Logs      map[string]*os.File // of a character device's <log>
 	NICs      map[string]NIC
 	VSock     *os.File
 	TPMs      map[string]TPM

@@ -32,7 +32,7 @@ func (b *builder) device(p Props) error {
 	b.override(&p)
 	driver, _ := p.Get("driver")
 	if name, _ := driver.(string); !b.hasDevice(name) {
-		return unsupported("'%s' is not supported by this QEMU binary", name)
+		return missingDevice(name)
 	}
 	s := step{option: "-device", props: p, command: "device_add", args: p}
 	if b.without["device.json+hotplug"] {
@@ -58,7 +58,7 @@ func (b *builder) hasDevice(name string) bool {
 func (b *builder) object(p Props) error {
 	kind, _ := p.Get("qom-type")
 	if name, _ := kind.(string); !b.caps.HasObject(name) && !b.caps.HasDevice(name) {
-		return unsupported("'%s' is not supported by this QEMU binary", name)
+		return unsupported("%s is not supported by this QEMU binary", name)
 	}
 	b.addObject(p)
 	return nil
