@@ -50,10 +50,13 @@ func (f *Finder) Resolve(ctx context.Context, q DomainCapsQuery) (*Target, error
 		if t.Caps, err = f.Get(ctx, q.Emulator); err != nil {
 			return nil, err
 		}
-		t.Arch = cmp.Or(q.Arch, t.Caps.Arch)
+		t.Arch = cmp.Or(q.Arch, HostArch())
+		if archFamily(t.Arch) != archFamily(t.Caps.Arch) {
+			return nil, invalid("architecture from emulator '%s' doesn't match given architecture '%s'", t.Caps.Arch, t.Arch)
+		}
 	}
 	if !t.Caps.runs(t.Arch) {
-		return nil, invalid("architecture from emulator '%s' doesn't match given architecture '%s'", t.Caps.Arch, t.Arch)
+		return nil, invalid("Emulator '%s' does not support arch '%s'", t.Emulator, t.Arch)
 	}
 	if t.VirtType == "" {
 		t.VirtType = "qemu"
@@ -79,6 +82,21 @@ func (f *Finder) Resolve(ctx context.Context, q DomainCapsQuery) (*Target, error
 func (c *Caps) runs(arch string) bool {
 	return arch == c.Arch || c.Arch == "x86_64" && arch == "i686" || c.Arch == "aarch64" && arch == "armv7l" ||
 		c.Arch == "ppc64" && arch == "ppc64le"
+}
+
+// archFamily names what the architectures of one kind of processor have in common.
+func archFamily(arch string) string {
+	switch arch {
+	case "i686", "x86_64":
+		return "x86"
+	case "armv6l", "armv7l", "armv7b", "aarch64":
+		return "arm"
+	case "ppc64", "ppc64le":
+		return "ppc64"
+	case "s390", "s390x":
+		return "s390"
+	}
+	return arch
 }
 
 // DomainCapsHost is what the host adds to what the binary can do.
