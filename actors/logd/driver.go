@@ -26,6 +26,8 @@ type driver struct {
 	release func()           // ends the hold on the process; nil when no file is open
 	saving  bool             // a job writes the list
 	dirty   bool             // the list has changed since
+
+	failed map[uint64]func(error) // running jobs, by serial: what to do when one has no result
 }
 
 // file is a log that a guest may write to.
@@ -39,7 +41,7 @@ type file struct {
 // New makes the branch actor.
 func New(env *branch.Env, cfg Config) actor.Producer {
 	return func() actor.Actor {
-		return &driver{env: env, cfg: cfg, files: map[string]*file{}, watches: map[int32]string{}}
+		return &driver{env: env, cfg: cfg, files: map[string]*file{}, watches: map[int32]string{}, failed: map[uint64]func(error){}}
 	}
 }
 
@@ -52,24 +54,13 @@ func (d *driver) Receive(ctx actor.Context) {
 	case *actor.Started:
 		d.started(ctx)
 	case *actor.Stopping, *actor.Restarting:
-		d.stop()
+		d.stop(ctx)
 	case *call.Call:
 		routes.Serve(d, ctx, m, from)
-	case *opened:
-		d.opened(ctx, m)
-	case *restored:
-		for _, path := range m.paths {
-			d.track(ctx, path)
-			d.inspect(ctx, path) // it may be long closed
-		}
+	case *kit.Done[any]:
+		d.done(ctx, m)
 	case *touched:
 		d.touched(ctx, m)
-	case *inspected:
-		d.inspected(ctx, m)
-	case *rotated:
-		d.rotated(ctx, m)
-	case *saved:
-		d.saved(ctx, m)
 	default:
 		kit.Unhandled(ctx, m)
 	}
@@ -83,12 +74,6 @@ var routes = call.NewTable(
 	call.Later(protocol.LogAppendLogFile, (*driver).append),
 )
 
-// job runs do beside the actor and sends it the result.
-func job(ctx actor.Context, do func() any) {
-	self, root := ctx.Self(), ctx.ActorSystem().Root
-	go func() { root.Send(self, do()) }()
-}
-
 func (d *driver) started(ctx actor.Context) {
 	self, root := ctx.Self(), ctx.ActorSystem().Root
 	w, err := newWatcher(func(t *touched) { root.Send(self, t) })
@@ -97,10 +82,15 @@ func (d *driver) started(ctx actor.Context) {
 	}
 	d.watch = w
 	list := d.listFile()
-	job(ctx, func() any { return &restored{readList(list)} })
+	d.job(ctx, "restore", func() any { return &restored{readList(list)} }, d.logged("the list of open log files was not read"))
 }
 
-func (d *driver) stop() {
+func (d *driver) stop(ctx actor.Context) {
+	d.dirty = false // the list is written no more
+	for _, failed := range d.failed {
+		failed(liberr.New(from, liberr.InternalError, "the log driver is gone"))
+	}
+	kit.CancelJobs(ctx)
 	if d.watch != nil {
 		d.watch.close()
 		d.watch = nil
@@ -111,14 +101,19 @@ func (d *driver) stop() {
 	}
 }
 
+// logged is what to do about a failed job that nobody waits for.
+func (d *driver) logged(what string) func(error) {
+	return func(err error) { d.env.Log.Error().Err(err).Msg(what) }
+}
+
 // open ignores flags it does not know, as virtlogd does.
 func (d *driver) open(ctx actor.Context, r *call.Request, a *protocol.LogDomainOpenLogFileArgs) error {
 	truncate := a.Flags&uint32(protocol.LogManagerProtocolDomainOpenLogFileTruncate) != 0
 	path := a.Path
-	job(ctx, func() any {
+	d.job(ctx, "open "+path, func() any {
 		fd, pos, err := openForGuest(path, truncate)
 		return &opened{r, path, fd, pos, err}
-	})
+	}, r.Fail)
 	return nil
 }
 
@@ -131,21 +126,21 @@ func (d *driver) opened(ctx actor.Context, m *opened) {
 	m.req.ReplyRaw(&call.Reply{Ret: (&protocol.LogDomainOpenLogFileRet{Pos: m.pos}).AppendXDR(nil), FDs: []int{m.fd}})
 }
 
-func (d *driver) position(_ actor.Context, r *call.Request, a *protocol.LogDomainGetLogFilePositionArgs) error {
+func (d *driver) position(ctx actor.Context, r *call.Request, a *protocol.LogDomainGetLogFilePositionArgs) error {
 	if err := call.CheckFlags(a.Flags, 0, from, "virLogHandlerDomainGetLogFilePosition"); err != nil {
 		return err
 	}
 	if d.files[a.Path] == nil {
 		return liberr.New(from, liberr.InternalError, "No open log file %s", a.Path)
 	}
-	go func() {
+	d.answer(ctx, r, func() (protocol.Encoder, error) {
 		pos, err := end(a.Path)
-		r.Finish(&protocol.LogDomainGetLogFilePositionRet{Pos: pos}, err)
-	}()
+		return &protocol.LogDomainGetLogFilePositionRet{Pos: pos}, err
+	})
 	return nil
 }
 
-func (d *driver) read(_ actor.Context, r *call.Request, a *protocol.LogDomainReadLogFileArgs) error {
+func (d *driver) read(ctx actor.Context, r *call.Request, a *protocol.LogDomainReadLogFileArgs) error {
 	if a.Maxlen > protocol.LogManagerProtocolStringMax {
 		return liberr.New(liberr.FromRPC, liberr.InternalError, "Requested data len %d is larger than maximum %d", a.Maxlen, protocol.LogManagerProtocolStringMax)
 	}
@@ -153,19 +148,21 @@ func (d *driver) read(_ actor.Context, r *call.Request, a *protocol.LogDomainRea
 		return err
 	}
 	backups := d.cfg.MaxBackups
-	go func() {
+	d.answer(ctx, r, func() (protocol.Encoder, error) {
 		data, err := readFrom(a.Path, backups, a.Pos, int(a.Maxlen))
-		r.Finish(&protocol.LogDomainReadLogFileRet{Data: string(data)}, err)
-	}()
+		return &protocol.LogDomainReadLogFileRet{Data: string(data)}, err
+	})
 	return nil
 }
 
 // append need not look at the size: what is open is watched, and a file that nobody has open is of one boot's few lines.
-func (d *driver) append(_ actor.Context, r *call.Request, a *protocol.LogDomainAppendLogFileArgs) error {
+func (d *driver) append(ctx actor.Context, r *call.Request, a *protocol.LogDomainAppendLogFileArgs) error {
 	if err := call.CheckFlags(a.Flags, 0, from, "virLogHandlerDomainAppendLogFile"); err != nil {
 		return err
 	}
-	go func() { r.Finish(&protocol.LogDomainAppendLogFileRet{}, appendTo(a.Path, a.Message)) }()
+	d.answer(ctx, r, func() (protocol.Encoder, error) {
+		return &protocol.LogDomainAppendLogFileRet{}, appendTo(a.Path, a.Message)
+	})
 	return nil
 }
 
@@ -233,7 +230,10 @@ func (d *driver) inspect(ctx actor.Context, path string) {
 		return
 	}
 	f.inspecting = true
-	job(ctx, func() any { r := inspect(path); return &r })
+	d.job(ctx, "inspect "+path, func() any { r := inspect(path); return &r }, func(err error) {
+		f.inspecting = false
+		d.logged("log file was not looked at")(err)
+	})
 }
 
 func (d *driver) inspected(ctx actor.Context, m *inspected) {
@@ -245,7 +245,12 @@ func (d *driver) inspected(ctx actor.Context, m *inspected) {
 	if d.cfg.MaxSize > 0 && m.size > d.cfg.MaxSize {
 		f.rotating, f.again = true, f.again || m.closed
 		path, cfg := m.path, d.cfg
-		job(ctx, func() any { return &rotated{path, rotate(path, cfg.MaxBackups, time.Now(), cfg.MaxAge)} })
+		d.job(ctx, "rotate "+path, func() any {
+			return &rotated{path, rotate(path, cfg.MaxBackups, time.Now(), cfg.MaxAge)}
+		}, func(err error) {
+			f.rotating = false
+			d.logged("log file was not rotated")(err)
+		})
 		return
 	}
 	if f.again { // an open that came meanwhile touches nothing, but its close does

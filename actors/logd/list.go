@@ -37,13 +37,13 @@ func (d *driver) save(ctx actor.Context) {
 	}
 	sort.Strings(paths)
 	name := d.listFile()
-	job(ctx, func() any {
+	d.job(ctx, "list", func() any {
 		b, err := json.Marshal(paths)
 		if err == nil {
 			err = disk.WriteVolatile(name, b, 0o600)
 		}
 		return &saved{err}
-	})
+	}, func(err error) { d.saved(ctx, &saved{err}) })
 }
 
 func (d *driver) saved(ctx actor.Context, m *saved) {

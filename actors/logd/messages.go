@@ -5,7 +5,14 @@ import (
 	"virtree/wire/protocol"
 )
 
-// Results of jobs and news of the watcher; all of them come before calls.
+// What jobs return, inside of a kit.Done, and the news of the watcher.
+
+// answered is the result of a call that changes nothing here.
+type answered struct {
+	req *call.Request
+	ret protocol.Encoder
+	err error
+}
 
 // opened is the result of opening a file for a guest.
 type opened struct {
@@ -41,9 +48,5 @@ type rotated struct {
 // saved is the result of writing the list of open files.
 type saved struct{ err error }
 
-func (*opened) Urgent() bool    { return true }
-func (*restored) Urgent() bool  { return true }
-func (*touched) Urgent() bool   { return true }
-func (*inspected) Urgent() bool { return true }
-func (*rotated) Urgent() bool   { return true }
-func (*saved) Urgent() bool     { return true }
+// Urgent puts news before calls.
+func (*touched) Urgent() bool { return true }

@@ -2,7 +2,9 @@ package secret
 
 import (
 	"bytes"
+	"context"
 	"sort"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -15,6 +17,9 @@ import (
 
 const from = liberr.FromSecret
 
+// patience is how long the disk may take.
+const patience = time.Minute
+
 // driver is the branch actor. All fields but the first two belong to Receive.
 type driver struct {
 	env   *branch.Env
@@ -25,6 +30,7 @@ type driver struct {
 	secrets map[protocol.UUID]*object // objects are replaced, never changed: jobs may hold them
 	waiting []*actor.MessageEnvelope  // what came before the folder was read
 	running *change                   // the change whose job runs
+	job     uint64                    // the job's serial
 	queue   []*change                 // the changes behind it, oldest first
 }
 
@@ -58,9 +64,9 @@ func (d *driver) Receive(ctx actor.Context) {
 		d.load(ctx)
 	case *actor.Stopping, *actor.Restarting:
 		d.release(ctx)
-	case *loaded:
+	case *loadDone:
 		d.loaded(ctx, m)
-	case *written:
+	case *writeDone:
 		d.written(ctx, m)
 	case *call.Call, *Ask:
 		if d.seal == nil {
@@ -84,25 +90,26 @@ func (d *driver) serve(ctx actor.Context) {
 
 // load reads the folder in a job.
 func (d *driver) load(ctx actor.Context) {
-	self, root, s, p := ctx.Self(), ctx.ActorSystem().Root, d.store, d.env.Paths
-	go func() {
+	s, p := d.store, d.env.Paths
+	kit.Job[*loaded]{Name: "read secrets", Timeout: patience, Run: func(context.Context, *kit.Undo) (*loaded, error) {
 		seal, err := openSealer(p)
 		if err != nil {
-			root.Send(self, &loaded{err: err})
-			return
+			return nil, err
 		}
-		all, err := s.load(seal)
-		root.Send(self, &loaded{secrets: all, sealer: seal, err: err})
-	}()
+		l := &loaded{sealer: seal}
+		l.secrets, l.broken = s.load(seal)
+		return l, nil
+	}}.Start(ctx)
 }
 
 // loaded takes what was read. Without a key there is no branch: it fails, and its supervisor tries again.
-func (d *driver) loaded(ctx actor.Context, m *loaded) {
-	if m.sealer == nil {
-		panic(m.err)
+func (d *driver) loaded(ctx actor.Context, done *loadDone) {
+	if done.Err != nil {
+		panic(done.Err)
 	}
-	if m.err != nil {
-		d.env.Log.Error().Err(m.err).Msg("secrets were left out")
+	m := done.Value
+	if m.broken != nil {
+		d.env.Log.Error().Err(m.broken).Msg("secrets were left out")
 	}
 	d.seal = m.sealer
 	before := d.secrets
@@ -143,22 +150,30 @@ func (d *driver) next(ctx actor.Context) {
 			continue
 		}
 		d.running = c
-		self, root := ctx.Self(), ctx.ActorSystem().Root
-		go func() { root.Send(self, &written{c, c.plan.write()}) }()
+		run := kit.Job[*written]{Name: "write secret", Timeout: patience, Run: func(context.Context, *kit.Undo) (*written, error) {
+			return &written{c, c.plan.write()}, nil
+		}}.Start(ctx)
+		d.job = run.Serial
 	}
 }
 
 // written ends a change. One that an earlier life of this actor began is answered too, and the disk read again.
-func (d *driver) written(ctx actor.Context, m *written) {
-	if m.change != d.running {
+func (d *driver) written(ctx actor.Context, done *writeDone) {
+	m := done.Value
+	switch {
+	case d.running != nil && done.Serial == d.job:
+		c, err := d.running, done.Err
+		if err == nil {
+			err = m.err
+		}
+		d.running = nil
+		d.finish(ctx, c, err)
+		d.next(ctx)
+	case done.Err == nil:
 		m.change.req.Finish(m.change.plan.ret, diskError(m.err))
 		d.seal = nil
 		d.load(ctx)
-		return
 	}
-	d.running = nil
-	d.finish(ctx, m.change, m.err)
-	d.next(ctx)
 }
 
 func (d *driver) finish(ctx actor.Context, c *change, err error) {

@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"virtree/actors/internal/kit"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
@@ -28,21 +29,21 @@ type Value struct {
 // ReplySerial pairs it with Ask.
 func (v *Value) ReplySerial() uint64 { return v.Serial }
 
-// loaded is the result of reading the folder.
+// loaded is what the job found that read the folder.
 type loaded struct {
 	secrets []*object
 	sealer  *sealer
-	err     error
+	broken  error // names what was left out
 }
 
-// written is the result of one change's job.
+// written is what became of a change's job.
 type written struct {
 	change *change
 	err    error
 }
 
-// Urgent puts results before calls.
-func (*loaded) Urgent() bool { return true }
-
-// Urgent puts results before calls.
-func (*written) Urgent() bool { return true }
+// Results of jobs.
+type (
+	loadDone  = kit.Done[*loaded]
+	writeDone = kit.Done[*written]
+)

@@ -43,11 +43,21 @@ func Start(t testing.TB, producer actor.Producer) *Branch {
 	return b
 }
 
-// Stop ends the branch and waits for its end; a second call does nothing.
+// Stop ends the branch and waits for its end and that of its jobs, which may write to the test's folder; a second call
+// does nothing.
 func (b *Branch) Stop() {
-	if b.PID != nil {
-		_ = b.sys.Root.StopFuture(b.PID).Wait()
-		b.PID = nil
+	if b.PID == nil {
+		return
+	}
+	_ = b.sys.Root.StopFuture(b.PID).Wait()
+	b.PID = nil
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); len(kit.Observe(b.sys).Jobs()) > 0; <-tick.C {
+		if time.Now().After(end) {
+			b.t.Error("jobs do not end")
+			return
+		}
 	}
 }
 
