@@ -78,7 +78,9 @@ func cannot(format string, args ...any) error {
 	return liberr.New(liberr.FromQemu, liberr.OperationUnsupported, format, args...)
 }
 
-func notPluggable(kind string) error { return cannot("live attach of device '%s' is not supported", kind) }
+func notPluggable(kind string) error {
+	return cannot("live attach of device '%s' is not supported", kind)
+}
 
 func (b *builder) plugDevice(device any) error {
 	switch d := device.(type) {
