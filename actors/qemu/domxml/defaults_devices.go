@@ -187,6 +187,10 @@ func (def *definition) diskDefaults(d *node) error {
 		case "dir":
 			drv.set("type", "fat")
 		case "volume": // known when the volume is looked up
+		case "file":
+			if def.flags&ParseLive == 0 || d.kid("source") != nil { // a running domain's empty drive has none
+				drv.set("type", "raw")
+			}
 		default:
 			drv.set("type", "raw")
 		}

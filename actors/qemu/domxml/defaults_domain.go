@@ -17,7 +17,11 @@ func (def *definition) defaultsBasic() error {
 			def.devices.add(leaf("emulator", bin))
 		}
 	}
-	def.groupControllers()
+	if def.flags&ParseTrusted == 0 {
+		// Compat: libvirtd also regroups what it reads back from its own files, so that a restart of the daemon can
+		// change the order clients see. Here it does not.
+		def.groupControllers()
+	}
 	def.numberControllers()
 	def.hostdevControllers()
 	return nil

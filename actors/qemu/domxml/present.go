@@ -3,12 +3,22 @@ package domxml
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // present turns the complete tree into the view the flags ask for.
 func present(root *node, flags FormatFlags) {
 	if meta := root.kid(metadataName); meta != nil && len(meta.kids) > 0 {
 		meta.raw, meta.kids = dumpMetadata(meta, 2), nil
+	}
+	if flags&Inactive != 0 {
+		forgetRuntime(root)
+	}
+	if flags&Inactive == 0 {
+		consoleTTY(root.kid("devices/console"))
+	}
+	if flags&Secure == 0 {
+		dropSecrets(root)
 	}
 	if h := root.kid("features/hyperv"); h != nil && len(h.kids) == 0 {
 		h.open = true
@@ -68,4 +78,49 @@ func driverFirst(n *node) {
 	}
 	n.remove(drv)
 	n.insertBefore(src, drv)
+}
+
+// forgetRuntime takes away what only the running domain has. libvirt leaves more of a running domain in this view than
+// one would think: aliases, addresses, labels, node numbers of images.
+func forgetRuntime(root *node) {
+	root.unset("id")
+	for _, d := range root.kid("devices").elements() {
+		switch d.name {
+		case "graphics":
+			if d.get("type") == "vnc" && d.get("autoport") == "yes" && d.has("port") {
+				d.set("port", "-1")
+			}
+		case "interface":
+			if t := d.kid("target"); strings.HasPrefix(t.get("dev"), "vnet") || strings.HasPrefix(t.get("dev"), "macvtap") {
+				t.unset("dev")
+				if len(t.attrs) == 0 {
+					d.remove(t)
+				}
+			}
+		case "disk":
+			if b := d.kid("backingStore"); b.has("index") {
+				d.remove(b) // found on the image, not in a document
+			}
+		case "serial", "parallel", "console", "channel":
+			d.unset("tty")
+			if s := d.kid("source"); d.get("type") == "pty" && s != nil {
+				d.remove(s)
+			}
+			d.kid("target").unset("state")
+		}
+	}
+}
+
+// dropSecrets removes the passwords, which only clients with the right to write may see.
+func dropSecrets(root *node) {
+	for _, g := range root.kid("devices").all("graphics") {
+		g.unset("passwd")
+	}
+}
+
+// consoleTTY repeats the terminal of the first console where the oldest clients look for it.
+func consoleTTY(c *node) {
+	if path := c.kid("source").get("path"); path != "" && c.get("type") == "pty" && c.kid("target").get("type") == "serial" {
+		c.set("tty", path)
+	}
 }

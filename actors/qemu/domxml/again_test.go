@@ -1,0 +1,37 @@
+package domxml
+
+import (
+	"net/url"
+	"testing"
+
+	libvirt "github.com/digitalocean/go-libvirt"
+)
+
+// What libvirtd printed is defined once more, there and here. libvirt moves some controllers when it reads its own
+// document again, so this is a check of its own.
+func TestAgain(t *testing.T) {
+	if !*update {
+		t.Skip("needs a reference libvirtd; runs with -update")
+	}
+	uri, _ := url.Parse("qemu:///system")
+	l, err := libvirt.ConnectToURI(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Disconnect()
+	env := referenceEnv(t)
+	goldens(t, func(t *testing.T, _, out string) {
+		want, refusal := reference(l, out)
+		d, err := Parse([]byte(out), env, 0)
+		if refusal != "" || err != nil {
+			t.Fatalf("libvirt: %q, ours: %v", refusal, err)
+		}
+		got, err := Format(d, Secure|Inactive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := lineDiff(want, got); diff != "" {
+			t.Errorf("(-libvirt +ours)\n%s", diff)
+		}
+	})
+}
