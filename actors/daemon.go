@@ -128,7 +128,7 @@ func (d *daemon) startSystem(name string, act *sockets.Activation) error {
 	path := d.paths.ActorSocket(name)
 	d.system = kit.NewSystem(remoting.Address(path), d.log)
 	opts := remoting.Options{
-		Path: path, Logger: d.log.With().Str("part", "remoting").Logger(),
+		Path: path, Dispatcher: kit.Dispatcher, Logger: d.log.With().Str("part", "remoting").Logger(),
 		OnUndeliverable: func(sender *actor.PID, msg any, why *remoting.Failure) {
 			if answer := call.Undeliverable(msg, why); answer != nil {
 				d.system.Root.Send(sender, answer)

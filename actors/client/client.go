@@ -112,7 +112,7 @@ func (c *client) Receive(ctx actor.Context) {
 
 func (c *client) started(ctx actor.Context) {
 	c.log.Debug().Str("peer", c.peer.RemoteAddr()).Int32("pid", c.peer.PID).Uint32("uid", c.peer.UID).Msg("client connected")
-	go read(ctx.ActorSystem().Root, ctx.Self(), c.conn, c.gate)
+	(&reader{root: ctx.ActorSystem().Root, self: ctx.Self(), conn: c.conn, gate: c.gate}).start()
 }
 
 // hangup ends the connection after the peer did, or after a packet that breaks the framing.

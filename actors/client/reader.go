@@ -5,6 +5,8 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"virtree/actors/internal/kit"
+	"virtree/wire/remoting/dispatch"
 	"virtree/wire/rpc"
 )
 
@@ -30,14 +32,20 @@ func newGate(limit int) *gate {
 	return g
 }
 
-// enter waits until the bytes held are below the limit, and adds n.
+// enter adds n.
 func (g *gate) enter(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held += n
+}
+
+// wait returns when the bytes held are below the limit.
+func (g *gate) wait() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for g.held > g.limit && !g.closed {
 		g.free.Wait()
 	}
-	g.held += n
 }
 
 // leave gives n bytes back.
@@ -62,17 +70,53 @@ func (g *gate) close() {
 // overhead is what a packet is charged beside its payload, so that empty ones are not free.
 const overhead = 256
 
-// read is the reader goroutine: it ends with the connection.
-func read(root *actor.RootContext, self *actor.PID, conn *rpc.Conn, g *gate) {
+// reader is the goroutine that reads the connection, and its successors: it hosts the client's actor and
+// what that calls, and a host that is stuck in one of them is relieved. See package dispatch.
+type reader struct {
+	root *actor.RootContext
+	self *actor.PID
+	conn *rpc.Conn
+	gate *gate
+	host *dispatch.Host
+}
+
+func (r *reader) start() {
+	r.host = kit.Dispatcher.NewHost(func() { r.run() })
+	go r.run()
+}
+
+// run ends with the connection, or when another goroutine has taken over.
+func (r *reader) run() {
 	for {
-		p, err := conn.ReadPacket()
+		p, err := r.conn.ReadPacket()
 		if err != nil {
-			root.Send(self, &hangup{err})
+			r.root.Send(r.self, &hangup{err})
+			r.host.Close()
 			return
 		}
-		g.enter(len(p.Payload) + overhead)
-		root.Send(self, &packet{p})
+		r.host.Open()
+		r.deliver(p)
+		for range 16 { // what came in the same read goes to the actor in one run of it
+			if !r.conn.PacketBuffered() {
+				break
+			}
+			if p, err = r.conn.ReadPacket(); err != nil {
+				r.root.Send(r.self, &hangup{err})
+				r.host.Close()
+				return
+			}
+			r.deliver(p)
+		}
+		if !r.host.Run() {
+			return
+		}
+		r.gate.wait()
 	}
+}
+
+func (r *reader) deliver(p *rpc.Packet) {
+	r.gate.enter(len(p.Payload) + overhead)
+	r.root.Send(r.self, &packet{p})
 }
 
 // full tells whether the reader is held back.

@@ -131,7 +131,9 @@ type Subscribe struct{ Serial uint64 }
 func (s *Subscribe) RequestSerial() uint64 { return s.Serial }
 
 // Refuse makes the answer to a subscription that could not be delivered.
-func (s *Subscribe) Refuse(err *liberr.Error) any { return &SubscribeResult{Serial: s.Serial, Err: err} }
+func (s *Subscribe) Refuse(err *liberr.Error) any {
+	return &SubscribeResult{Serial: s.Serial, Err: err}
+}
 
 // SubscribeResult tells that events flow from now on, or why not.
 type SubscribeResult struct {

@@ -6,11 +6,16 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"virtree/actors/internal/mailbox"
+	"virtree/wire/remoting/dispatch"
 )
 
 // DefaultLimit of requests that wait for one actor. A client is stopped at its own socket long before; this is the
 // second line, against a flood inside the tree.
 const DefaultLimit = 4096
+
+// Dispatcher runs all actors of the process. A goroutine that reads messages from a socket can be its host (package
+// dispatch), which spares a call the goroutines between the socket and its answer.
+var Dispatcher = dispatch.New()
 
 // Option changes what Props assembles.
 type Option func(*config)
@@ -53,5 +58,5 @@ func PropsOptions(opts ...Option) []actor.PropsOption {
 	for _, o := range opts {
 		o(c)
 	}
-	return append([]actor.PropsOption{actor.WithMailbox(mailbox.Producer(&c.box))}, c.props...)
+	return append([]actor.PropsOption{actor.WithDispatcher(Dispatcher), actor.WithMailbox(mailbox.Producer(&c.box))}, c.props...)
 }

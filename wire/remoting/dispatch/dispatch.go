@@ -20,7 +20,9 @@ const throughput = 300
 
 // Dispatcher runs actors on hosts, or else on goroutines. It belongs to one actor system.
 type Dispatcher struct {
-	open  atomic.Pointer[Host] // the host that takes work now; nil: none
+	open  atomic.Pointer[Host] // the host that takes work before its run; nil: none
+	alone atomic.Pointer[Host] // the host that runs, while it is the only one
+	busy  atomic.Int32         // hosts that run
 	runs  atomic.Uint64
 	ticks atomic.Bool // the clock runs
 
@@ -38,6 +40,11 @@ func New() *Dispatcher { return &Dispatcher{hosts: map[*Host]uint64{}} }
 // Schedule is called by mailboxes.
 func (d *Dispatcher) Schedule(work func()) {
 	if h := d.open.Load(); h != nil && h.add(work) {
+		return
+	}
+	// One host runs and nothing else does: what its actor sends to the next one is the same call on its way, and
+	// goes on in the same goroutine. With several hosts at work there are goroutines enough to keep all cores busy.
+	if h := d.alone.Load(); h != nil && d.busy.Load() == 1 && h.add(work) {
 		return
 	}
 	go work()
@@ -85,12 +92,13 @@ func (h *Host) add(work func()) bool {
 	return h.accepting
 }
 
-// take ends what Open has begun. The first piece of work is returned, the others are started.
-func (h *Host) take() (first func()) {
+// take ends what Open has begun. The first piece of work is returned, the others are started. With more, work is
+// taken on as long as there was any.
+func (h *Host) take(more bool) (first func()) {
 	h.d.open.CompareAndSwap(h, nil)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.accepting = false
+	h.accepting = more && len(h.work) > 0
 	for i, work := range h.work {
 		if i == 0 {
 			first = work
@@ -106,26 +114,48 @@ func (h *Host) take() (first func()) {
 // Run does the work that has come since Open. False: another goroutine reads on, and the caller must leave
 // at once and touch nothing of the reader's.
 func (h *Host) Run() bool {
-	first := h.take()
-	if first == nil {
+	work := h.take(true)
+	if work == nil {
 		return true
 	}
 	h.seq++
 	seq := h.seq
 	h.running.Store(seq)
 	h.d.runs.Add(1)
+	h.d.busy.Add(1)
+	h.d.alone.CompareAndSwap(nil, h)
 	if !h.d.ticks.Load() {
 		h.d.startClock()
 	}
-	first()
-	return h.running.CompareAndSwap(seq, 0)
+	for ; work != nil; work = h.take(true) {
+		work()
+		if h.running.Load() != seq { // relieved: the host is somebody else's
+			return false
+		}
+	}
+	if !h.running.CompareAndSwap(seq, 0) {
+		return false
+	}
+	h.over()
+	return true
+}
+
+// over ends a run, in the host's own goroutine or in that of the clock which relieved it.
+func (h *Host) over() {
+	h.d.alone.CompareAndSwap(h, nil)
+	h.d.busy.Add(-1)
+}
+
+// flush starts what was left to a host that is relieved.
+func (h *Host) flush() {
+	if work := h.take(false); work != nil {
+		go work()
+	}
 }
 
 // Close starts what is left to do and ends the host.
 func (h *Host) Close() {
-	if first := h.take(); first != nil {
-		go first()
-	}
+	h.flush()
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
 	delete(h.d.hosts, h)
@@ -145,6 +175,8 @@ func (d *Dispatcher) tick() {
 	for h, before := range d.hosts {
 		now := h.running.Load()
 		if now != 0 && now == before && h.running.CompareAndSwap(now, 0) {
+			h.over()
+			h.flush()
 			go h.takeover()
 			now = 0
 		}
