@@ -1,0 +1,149 @@
+package fault
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+
+	"virtree/actors/internal/kit"
+	"virtree/actors/internal/mailbox"
+)
+
+type ask struct{}
+
+// victim answers each ask on answers; starts tells of each life.
+func victim(t *testing.T) (system *actor.ActorSystem, pid *actor.PID, starts chan struct{}, answers chan struct{}) {
+	t.Helper()
+	system = kit.NewSystem("", zerolog.New(io.Discard))
+	starts, answers = make(chan struct{}, 64), make(chan struct{}, 64)
+	pid, err := system.Root.SpawnNamed(kit.Func(func(c actor.Context) {
+		switch c.Message().(type) {
+		case *actor.Started:
+			starts <- struct{}{}
+		case *ask:
+			answers <- struct{}{}
+		}
+	}, kit.Limit(8)), "victim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, starts, "the start")
+	return system, pid, starts, answers
+}
+
+func await(t *testing.T, c <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("waited too long for %s", what)
+	}
+}
+
+func stats(system *actor.ActorSystem) mailbox.Stats {
+	return mailbox.RegistryOf(system).Find("victim").Stats()
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never came true: %s", what)
+		}
+	}
+}
+
+func inject(t *testing.T, system *actor.ActorSystem, o Order) {
+	t.Helper()
+	if err := Inject(system, "victim", o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPanicsRestartTheActorOnceEach(t *testing.T) {
+	system, pid, starts, answers := victim(t)
+	inject(t, system, Order{Kind: "panic", Times: 3})
+	for range 3 {
+		await(t, starts, "a restart")
+	}
+	system.Root.Send(pid, &ask{})
+	await(t, answers, "an answer of the fourth life")
+	if len(starts) != 0 {
+		t.Error("more restarts than panics")
+	}
+}
+
+func TestAStalledActorIsBusyWithTheStallAndThenGoesOn(t *testing.T) {
+	for _, kind := range []string{"stall", "spin"} {
+		t.Run(kind, func(t *testing.T) {
+			system, pid, _, answers := victim(t)
+			inject(t, system, Order{Kind: kind, For: 300 * time.Millisecond})
+			until(t, "busy with it", func() bool { return strings.EqualFold(stats(system).Current, "*fault."+kind) })
+			system.Root.Send(pid, &ask{})
+			if len(answers) != 0 {
+				t.Error("answered while it stalls")
+			}
+			await(t, answers, "the answer after it")
+		})
+	}
+}
+
+func TestAFloodFillsTheQueueToItsLimitAndNoFurther(t *testing.T) {
+	system, pid, _, answers := victim(t)
+	inject(t, system, Order{Kind: "stall", For: 200 * time.Millisecond})
+	until(t, "stalled", func() bool { return stats(system).Busy > 0 })
+	inject(t, system, Order{Kind: "flood", Times: 100, For: time.Millisecond})
+	if s := stats(system); s.Normal != 8 || s.Refused != 92 {
+		t.Errorf("queued %d, refused %d", s.Normal, s.Refused)
+	}
+	until(t, "worked off", func() bool { return stats(system).Depth() == 0 })
+	system.Root.Send(pid, &ask{})
+	await(t, answers, "an answer after the flood")
+}
+
+func TestWrongOrdersAreRefused(t *testing.T) {
+	system, _, _, _ := victim(t)
+	for _, o := range []Order{{Kind: "earthquake"}, {}, {Kind: "panic", Times: -1}, {Kind: "flood", Times: MaxTimes + 1}, {Kind: "stall", For: -1}} {
+		if err := Inject(system, "victim", o); err == nil {
+			t.Errorf("%+v was obeyed", o)
+		}
+	}
+	if err := Inject(system, "nobody", Order{Kind: "panic"}); err == nil || !strings.Contains(err.Error(), `"nobody"`) {
+		t.Errorf("an actor that is not there: %v", err)
+	}
+}
+
+// The process is this test's binary again; what it does is in TestMain.
+func TestSomeFaultsEndTheProcess(t *testing.T) {
+	for kind, want := range map[string]string{"exit": "exit status 99", "fatal": "exit status 2"} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "FAULT_KIND="+kind)
+		out, err := cmd.CombinedOutput()
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s\n%s", kind, err, want, out)
+		}
+		if kind == "fatal" && !strings.Contains(string(out), "fatal error: sync: unlock of unlocked mutex") {
+			t.Errorf("fatal: %s", out)
+		}
+	}
+}
+
+func TestMain(m *testing.M) {
+	kind := os.Getenv("FAULT_KIND")
+	if kind == "" {
+		os.Exit(m.Run())
+	}
+	system := kit.NewSystem("", zerolog.New(io.Discard))
+	_, _ = system.Root.SpawnNamed(kit.Func(func(actor.Context) {}), "victim")
+	if err := Inject(system, "victim", Order{Kind: kind}); err != nil {
+		os.Exit(1)
+	}
+	time.Sleep(20 * time.Second) // ended before that by the fault
+	os.Exit(0)
+}
