@@ -136,7 +136,12 @@ func (def *definition) checkRoot(model string) error {
 func (def *definition) pciDevices() []*node {
 	var out []*node
 	for _, name := range []string{"disk", "interface", "sound", "hostdev", "controller", "smartcard", "serial", "parallel", "channel", "console", "input", "filesystem", "watchdog", "memballoon", "rng", "hub", "shmem", "tpm", "panic", "memory", "iommu", "vsock", "video", "redirdev", "graphics"} {
-		out = append(out, def.devices.all(name)...)
+		for i, d := range def.devices.all(name) {
+			if name == "console" && i == 0 && d.kid("target").get("type") == "serial" {
+				continue // the first serial port once more
+			}
+			out = append(out, d)
+		}
 	}
 	return out
 }

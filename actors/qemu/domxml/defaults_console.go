@@ -97,7 +97,7 @@ func (def *definition) numberPorts(name string) {
 	for i, d := range devices {
 		t := d.ensure("target")
 		switch {
-		case name == "console":
+		case name == "console" && def.flags&ParseTrusted == 0:
 			t.set("port", strconv.Itoa(i))
 		case t.has("port"):
 			v, _ := strconv.Atoi(t.get("port"))

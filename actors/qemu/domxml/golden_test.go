@@ -69,3 +69,45 @@ func TestDefineMatchesLibvirt(t *testing.T) {
 		}
 	})
 }
+
+// A printed definition means the same when it is read back, as this daemon does with its own files.
+func TestOwnFilesAreStable(t *testing.T) {
+	env := referenceEnv(t)
+	goldens(t, func(t *testing.T, _, out string) {
+		for _, flags := range []ParseFlags{ParseTrusted, ParseTrusted | ParseNoCaps} {
+			d, err := Parse([]byte(out), env, flags)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := Format(d, Secure|Inactive)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := lineDiff(out, got); diff != "" {
+				t.Errorf("flags %x (-file +read back)\n%s", flags, diff)
+			}
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	env := referenceEnv(b)
+	doc := []byte(read(b, "testdata/define/virtinstall-q35.in.xml"))
+	for b.Loop() {
+		if _, err := Parse(doc, env, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkFormat(b *testing.B) {
+	d, err := Parse([]byte(read(b, "testdata/define/virtinstall-q35.in.xml")), referenceEnv(b), 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := Format(d, Secure|Inactive); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -62,7 +62,9 @@ func process(root *node, env *Env, flags ParseFlags) error {
 		def.devices = elem("devices")
 		root.add(def.devices)
 	}
-	def.sortDisks()
+	if flags&ParseTrusted == 0 {
+		def.sortDisks()
+	}
 	steps := []func() error{
 		def.checkGeneral,
 		def.checkDevices,
