@@ -144,17 +144,8 @@ func (f *Firmware) matches(def *libvirtxml.Domain) bool {
 			}
 		}
 	}
-	smm := def.Features != nil && def.Features.SMM != nil && def.Features.SMM.State == "off"
-	if f.has("requires-smm") && smm {
+	if l := def.OS.Loader; l != nil && l.Secure == "yes" && !(f.has("secure-boot") && f.has("requires-smm")) {
 		return false
-	}
-	if l := def.OS.Loader; l != nil {
-		if l.Secure == "yes" && !(f.has("secure-boot") && f.has("requires-smm")) {
-			return false
-		}
-		if l.Secure == "no" && f.has("requires-smm") {
-			return false
-		}
 	}
 	if s := def.LaunchSecurity; s != nil && s.SEV != nil {
 		if !f.has("amd-sev") {
@@ -248,8 +239,12 @@ func (f *Firmware) apply(def *libvirtxml.Domain, nvramDir string) error {
 		if def.Features == nil {
 			def.Features = &libvirtxml.DomainFeatureList{}
 		}
-		if def.Features.SMM == nil {
+		switch smm := def.Features.SMM; {
+		case smm == nil:
 			def.Features.SMM = &libvirtxml.DomainFeatureSMM{State: "on"}
+		case smm.State == "off":
+			// Compat: another firmware might do, but the first that fits is what the domain gets.
+			return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "domain has SMM turned off but chosen firmware requires it")
 		}
 		loader.Secure = "yes"
 	}

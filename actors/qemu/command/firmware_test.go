@@ -54,8 +54,8 @@ func TestFirmwareSelection(t *testing.T) {
 		{"the first that fits wins", q35, "", "/fw/40-secure.code"},
 		{"keys that are enrolled can be refused", q35 + `<firmware>` + feature("no", "enrolled-keys") + `</firmware>`, "", "/fw/50-secure-empty.code"},
 		{"secure boot can be refused", q35 + `<firmware>` + feature("no", "secure-boot") + `</firmware>`, "", "/fw/60-plain.code"},
-		{"loader secure='no' keeps away what needs SMM", q35 + `<loader secure='no'/>`, "", "/fw/60-plain.code"},
-		{"SMM switched off keeps away what needs it", q35, `<features><smm state='off'/></features>`, "/fw/60-plain.code"},
+		{"secure boot by the loader's own attribute", q35 + `<loader secure='yes'/><firmware>` + feature("no", "enrolled-keys") + `</firmware>`, "",
+			"/fw/50-secure-empty.code"},
 		{"stateless is taken only when asked for", q35 + `<loader stateless='yes'/>`, "", "/fw/65-stateless.code"},
 		{"suspend to memory has to work", q35 + `<firmware>` + feature("yes", "secure-boot") + feature("no", "enrolled-keys") + `</firmware>`,
 			`<pm><suspend-to-mem enabled='yes'/></pm>`, ""},
@@ -100,6 +100,12 @@ func TestFirmwareSelection(t *testing.T) {
 		}
 		if def.OS.Loader.Path != "/fw/70-bios.bin" || def.OS.Loader.Type != "rom" || def.OS.NVRam != nil {
 			t.Errorf("loader is %+v, nvram %+v", def.OS.Loader, def.OS.NVRam)
+		}
+	})
+	t.Run("SMM switched off is an error, not a reason to look further", func(t *testing.T) {
+		def := efi(t, `<os firmware='efi'>`+q35+`</os><features><smm state='off'/></features>`)
+		if err := list.Select(def, "/nvram"); !errors.Is(err, liberr.OperationInvalid) {
+			t.Errorf("error is %v", err)
 		}
 	})
 	t.Run("a loader that is named stays", func(t *testing.T) {

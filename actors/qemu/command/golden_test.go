@@ -21,7 +21,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				got = "error: " + err.Error() + "\n"
 			} else {
-				got = golden(cmd)
+				got = lines(cmd)
 			}
 			file := "testdata/" + name + ".args"
 			if *update {
@@ -30,19 +30,15 @@ func TestGolden(t *testing.T) {
 				}
 				return
 			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if string(want) != got {
-				t.Errorf("command line changed:\n%s", diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")))
+			if want := golden(t, name); want != got {
+				t.Errorf("command line changed:\n%s", diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
 			}
 		})
 	}
 }
 
-// golden is a command with one option per line.
-func golden(cmd *Command) string {
+// lines is a command with one option per line.
+func lines(cmd *Command) string {
 	var b strings.Builder
 	for _, e := range cmd.Env {
 		b.WriteString(e + "\n")
