@@ -1,0 +1,213 @@
+package iface
+
+import (
+	"context"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"virtree/actors/internal/branch"
+	"virtree/actors/internal/call"
+	"virtree/actors/internal/kit"
+	"virtree/wire/liberr"
+	"virtree/wire/protocol"
+	"virtree/wire/virt"
+)
+
+const from = liberr.FromInterface
+
+// patience is how long a look at sysfs may take.
+const patience = 30 * time.Second
+
+// driver is the branch actor: calls in the hands of jobs, nothing else.
+type driver struct {
+	env     *branch.Env
+	host    host
+	bus     branch.Bus // interfaces have no events; who subscribes hears nothing
+	pending map[uint64]*call.Request
+}
+
+// New makes the branch actor.
+func New(env *branch.Env) actor.Producer { return newOn(env, host{sys: "/sys", proc: "/proc"}) }
+
+func newOn(env *branch.Env, h host) actor.Producer {
+	return func() actor.Actor { return &driver{env: env, host: h, pending: map[uint64]*call.Request{}} }
+}
+
+// answer is the result of a call's job.
+type answer = kit.Done[protocol.Encoder]
+
+// Receive serves calls.
+func (d *driver) Receive(ctx actor.Context) {
+	if d.bus.Receive(ctx) {
+		return
+	}
+	switch m := ctx.Message().(type) {
+	case *actor.Stopping, *actor.Restarting:
+		for _, r := range d.pending {
+			r.Fail(liberr.New(from, liberr.InternalError, "the interface driver is gone"))
+		}
+		kit.CancelJobs(ctx)
+	case *call.Call:
+		routes.Serve(d, ctx, m, from)
+	case *answer:
+		if r := d.pending[m.Serial]; r != nil {
+			delete(d.pending, m.Serial)
+			r.Finish(m.Value, m.Err)
+		}
+	default:
+		kit.Unhandled(ctx, m)
+	}
+}
+
+// routes is the driver's table of contents. What it does not name is not supported.
+var routes = call.NewTable(
+	route(protocol.ConnectNumOfInterfaces, count[protocol.ConnectNumOfInterfacesRet]("up", func(n int32) *protocol.ConnectNumOfInterfacesRet {
+		return &protocol.ConnectNumOfInterfacesRet{Num: n}
+	})),
+	route(protocol.ConnectNumOfDefinedInterfaces, count[protocol.ConnectNumOfDefinedInterfacesRet]("down", func(n int32) *protocol.ConnectNumOfDefinedInterfacesRet {
+		return &protocol.ConnectNumOfDefinedInterfacesRet{Num: n}
+	})),
+	route(protocol.ConnectListInterfaces, list),
+	route(protocol.ConnectListDefinedInterfaces, listDefined),
+	route(protocol.ConnectListAllInterfaces, listAll),
+	route(protocol.InterfaceLookupByName, lookupByName),
+	route(protocol.InterfaceLookupByMACString, lookupByMAC),
+	route(protocol.InterfaceGetXMLDesc, xmlDesc),
+	route(protocol.InterfaceIsActive, isActive),
+)
+
+type decodable[A any] interface {
+	*A
+	protocol.Decodable
+}
+
+type encodable[R any] interface {
+	*R
+	protocol.Encoder
+}
+
+// route runs a handler as a job.
+func route[A, R any, PA decodable[A], PR encodable[R]](p protocol.Proc[A, R], h func(host, PA) (PR, error)) call.Route[*driver] {
+	return call.Later(p, func(d *driver, ctx actor.Context, r *call.Request, a PA) error {
+		h, host := h, d.host
+		run := kit.Job[protocol.Encoder]{Name: p.Name, Timeout: patience, Run: func(context.Context, *kit.Undo) (protocol.Encoder, error) {
+			ret, err := h(host, a)
+			if err != nil {
+				return nil, err
+			}
+			return ret, nil
+		}}.Start(ctx)
+		d.pending[run.Serial] = r
+		return nil
+	})
+}
+
+func count[R any](state string, ret func(int32) *R) func(host, *protocol.Void) (*R, error) {
+	return func(h host, _ *protocol.Void) (*R, error) {
+		names, err := h.inState(state)
+		return ret(int32(len(names))), err
+	}
+}
+
+func list(h host, a *protocol.ConnectListInterfacesArgs) (*protocol.ConnectListInterfacesRet, error) {
+	names, err := atMost(h, "up", a.Maxnames)
+	return &protocol.ConnectListInterfacesRet{Names: names}, err
+}
+
+func listDefined(h host, a *protocol.ConnectListDefinedInterfacesArgs) (*protocol.ConnectListDefinedInterfacesRet, error) {
+	names, err := atMost(h, "down", a.Maxnames)
+	return &protocol.ConnectListDefinedInterfacesRet{Names: names}, err
+}
+
+func atMost(h host, state string, n int32) ([]string, error) {
+	switch {
+	case n < 0:
+		return nil, liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames must be non-negative")
+	case n > protocol.RemoteInterfaceListMax:
+		return nil, liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames > REMOTE_INTERFACE_LIST_MAX")
+	}
+	names, err := h.inState(state)
+	return names[:min(len(names), int(n))], err
+}
+
+const listFlags = virt.ConnectListInterfacesInactive | virt.ConnectListInterfacesActive
+
+func listAll(h host, a *protocol.ConnectListAllInterfacesArgs) (*protocol.ConnectListAllInterfacesRet, error) {
+	if err := call.CheckFlags(a.Flags, listFlags, from, "udevConnectListAllInterfaces"); err != nil {
+		return nil, err
+	}
+	links, err := h.links()
+	if err != nil {
+		return nil, err
+	}
+	ret := &protocol.ConnectListAllInterfacesRet{}
+	for _, l := range links {
+		flag := uint32(virt.ConnectListInterfacesInactive)
+		if l.attr("operstate") == "up" {
+			flag = virt.ConnectListInterfacesActive
+		}
+		if l.isTap() || a.Flags != 0 && a.Flags&flag == 0 {
+			continue
+		}
+		ret.Ret++
+		if a.NeedResults != 0 {
+			ret.Ifaces = append(ret.Ifaces, l.wire())
+		}
+	}
+	return ret, nil
+}
+
+func lookupByName(h host, a *protocol.InterfaceLookupByNameArgs) (*protocol.InterfaceLookupByNameRet, error) {
+	l, err := h.link(a.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.InterfaceLookupByNameRet{Iface: l.wire()}, nil
+}
+
+// lookupByMAC compares addresses as they are written, as libvirt does.
+func lookupByMAC(h host, a *protocol.InterfaceLookupByMACStringArgs) (*protocol.InterfaceLookupByMACStringRet, error) {
+	links, err := h.links()
+	if err != nil {
+		return nil, err
+	}
+	var found []link
+	for _, l := range links {
+		if l.attr("address") == a.MAC {
+			found = append(found, l)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, liberr.New(from, liberr.NoInterface, "couldn't find interface with MAC address '%s'", a.MAC)
+	case 1:
+		return &protocol.InterfaceLookupByMACStringRet{Iface: found[0].wire()}, nil
+	}
+	return nil, liberr.New(from, liberr.MultipleInterfaces, "the MAC address '%s' matches multiple interfaces", a.MAC)
+}
+
+func isActive(h host, a *protocol.InterfaceIsActiveArgs) (*protocol.InterfaceIsActiveRet, error) {
+	l, err := h.link(a.Iface.Name)
+	if err != nil {
+		return nil, err
+	}
+	ret := &protocol.InterfaceIsActiveRet{}
+	if l.attr("operstate") == "up" {
+		ret.Active = 1
+	}
+	return ret, nil
+}
+
+// xmlDesc prints the live state also when the configuration is asked for: there is no other.
+func xmlDesc(h host, a *protocol.InterfaceGetXMLDescArgs) (*protocol.InterfaceGetXMLDescRet, error) {
+	if err := call.CheckFlags(a.Flags, virt.InterfaceXMLInactive, from, "udevInterfaceGetXMLDesc"); err != nil {
+		return nil, err
+	}
+	l, err := h.link(a.Iface.Name)
+	if err != nil {
+		return nil, err
+	}
+	text, err := h.format(l)
+	return &protocol.InterfaceGetXMLDescRet{XML: text}, err
+}
