@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"virtree/actors"
@@ -22,7 +21,7 @@ const version = "9.0.0"
 func daemonCommand(name string, code *supervisors.ExitCode) *cobra.Command {
 	o := actors.Options{Daemon: name}
 	var seconds int
-	var background, verbose bool
+	var background bool
 	cmd := &cobra.Command{
 		Use:     name,
 		Short:   name + ", a daemon of libvirt, by virtree",
@@ -34,7 +33,7 @@ func daemonCommand(name string, code *supervisors.ExitCode) *cobra.Command {
 				*code = detach()
 				return nil
 			}
-			*code = run(o, verbose)
+			*code = run(o)
 			return nil
 		},
 	}
@@ -44,7 +43,7 @@ func daemonCommand(name string, code *supervisors.ExitCode) *cobra.Command {
 	f.StringVarP(&o.Config, "config", "f", "", "configuration file")
 	f.StringVarP(&o.PIDFile, "pid-file", "p", "", "change the name of the pid file")
 	f.IntVarP(&seconds, "timeout", "t", 0, "exit after so many seconds without clients and running guests")
-	f.BoolVarP(&verbose, "verbose", "v", false, "verbose messages")
+	f.BoolVarP(&o.Verbose, "verbose", "v", false, "verbose messages")
 	if name == "libvirtd" || name == "virtproxyd" {
 		f.BoolVarP(&o.Listen, "listen", "l", false, "listen for TCP/IP connections")
 	}
@@ -54,18 +53,10 @@ func daemonCommand(name string, code *supervisors.ExitCode) *cobra.Command {
 }
 
 // run is a daemon in the foreground.
-func run(o actors.Options, verbose bool) supervisors.ExitCode {
-	level := zerolog.WarnLevel
-	if verbose {
-		level = zerolog.InfoLevel
-	}
-	if os.Getenv("LIBVIRT_DEBUG") != "" {
-		level = zerolog.DebugLevel
-	}
-	o.Log = zerolog.New(os.Stderr).Level(level).With().Timestamp().Logger()
+func run(o actors.Options) supervisors.ExitCode {
 	// A management daemon is small and mostly idle: it gives memory back rather than keep it for a burst.
 	debug.SetGCPercent(50)
-	o.Ready = readyToParent
+	o.Ready, o.Detached = readyToParent, os.Getenv(readyFD) != ""
 	return actors.Run(o)
 }
 

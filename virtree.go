@@ -26,7 +26,8 @@ func runCommand(code *supervisors.ExitCode) *cobra.Command {
 		Short: "run the whole tree in the foreground: in one process, or with --split in one per branch",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			*code = run(o, !quiet)
+			o.Verbose = !quiet
+			*code = run(o)
 			return nil
 		},
 	}

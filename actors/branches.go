@@ -27,31 +27,29 @@ func newBranch(env *branch.Env, b supervisors.Branch) (*actor.Props, error) {
 }
 
 func producerOf(env *branch.Env, name string) (actor.Producer, error) {
-	own := *env
-	own.Log = env.Log.With().Str("branch", name).Logger()
 	switch name {
 	case "qemu":
 		conf, err := qemu.ReadConfig(env.Paths.ConfFile("qemu"))
 		if err != nil {
 			return nil, err
 		}
-		return qemu.New(&own, conf), nil
+		return qemu.New(env, conf), nil
 	case "logd":
 		conf, err := logd.ReadConfig(env.Paths.ConfFile("virtlogd"))
 		if err != nil {
 			return nil, err
 		}
-		return logd.New(&own, conf), nil
+		return logd.New(env, conf), nil
 	case "network":
-		return network.New(&own), nil
+		return network.New(env), nil
 	case "storage":
-		return storage.New(&own), nil
+		return storage.New(env), nil
 	case "nwfilter":
-		return nwfilter.New(&own), nil
+		return nwfilter.New(env), nil
 	case "secret":
-		return secret.New(&own), nil
+		return secret.New(env), nil
 	case "proxy", "nodedev", "interface", "lockd":
-		return proxy.New(&own), nil
+		return proxy.New(env), nil
 	}
 	return nil, fmt.Errorf("there is no driver for the branch %q", name)
 }

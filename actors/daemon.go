@@ -15,22 +15,24 @@ import (
 	"virtree/sockets"
 	"virtree/sockets/config"
 	"virtree/supervisors"
+	"virtree/supervisors/logging"
 	"virtree/supervisors/paths"
 	"virtree/wire/remoting"
 )
 
 // Options say what process to be.
 type Options struct {
-	Daemon  string // "libvirtd", "virtqemud", ...
-	Split   bool   // run every branch of the tree as a process below this one, which then serves nobody itself
-	Root    string // prefix of every path and socket
-	Config  string // configuration file; "" is the daemon's usual one
-	PIDFile string // "" is the daemon's usual one
-	Timeout time.Duration
-	Listen  bool // also on TCP and TLS as configured
-	Faults  bool // obey `virtree fault`
-	Log     zerolog.Logger
-	Ready   func() // told once when all serves; may be nil
+	Daemon   string // "libvirtd", "virtqemud", ...
+	Split    bool   // run every branch of the tree as a process below this one, which then serves nobody itself
+	Root     string // prefix of every path and socket
+	Config   string // configuration file; "" is the daemon's usual one
+	PIDFile  string // "" is the daemon's usual one
+	Timeout  time.Duration
+	Listen   bool   // also on TCP and TLS as configured
+	Faults   bool   // obey `virtree fault`
+	Verbose  bool   // log at least what an operator wants to know, not warnings only
+	Detached bool   // nobody reads what it writes to its terminal
+	Ready    func() // told once when all serves; may be nil
 }
 
 // daemon is one running process.
@@ -39,6 +41,7 @@ type daemon struct {
 	kind   kind
 	paths  paths.Paths
 	conf   config.Daemon
+	logs   *logging.Log
 	log    zerolog.Logger
 	system *actor.ActorSystem
 	node   *remoting.Node
@@ -50,7 +53,7 @@ type daemon struct {
 
 // Run is a daemon from start to end; its result is the process's exit code.
 func Run(opts Options) supervisors.ExitCode {
-	d := &daemon{opts: opts, log: opts.Log}
+	d := &daemon{opts: opts, log: zerolog.New(os.Stderr)}
 	if err := d.start(); err != nil {
 		d.log.Error().Err(err).Msg("cannot start")
 		d.close()
@@ -85,6 +88,9 @@ func (d *daemon) start() error {
 		return &supervisors.ExitError{Code: supervisors.ExitRunDir, Err: err}
 	}
 	if err := d.readConfig(privileged); err != nil {
+		return &supervisors.ExitError{Code: supervisors.ExitConfig, Err: err}
+	}
+	if err := d.startLog(); err != nil {
 		return &supervisors.ExitError{Code: supervisors.ExitConfig, Err: err}
 	}
 	if err := d.lockPIDFile(); err != nil {
@@ -123,12 +129,25 @@ func (d *daemon) readConfig(privileged bool) error {
 	return err
 }
 
+// startLog begins to log as the configuration wants.
+func (d *daemon) startLog() error {
+	logs, err := logging.New(logging.Config{
+		Daemon: d.kind.daemon, LogFile: d.paths.LogFile(d.kind.daemon), Background: d.opts.Detached, Verbose: d.opts.Verbose,
+		Level: logging.Priority(d.conf.LogLevel), Filters: d.conf.LogFilters, Outputs: d.conf.LogOutputs,
+	})
+	if err != nil {
+		return err
+	}
+	d.logs, d.log = logs, logs.Logger("daemon")
+	return nil
+}
+
 // startSystem makes the actor system, reachable from the other processes of the tree.
 func (d *daemon) startSystem(name string, act *sockets.Activation) error {
 	path := d.paths.ActorSocket(name)
-	d.system = kit.NewSystem(remoting.Address(path), d.log)
+	d.system = kit.NewSystem(remoting.Address(path), d.logs.Logger("actor"))
 	opts := remoting.Options{
-		Path: path, Dispatcher: kit.Dispatcher, Logger: d.log.With().Str("part", "remoting").Logger(),
+		Path: path, Dispatcher: kit.Dispatcher, Logger: d.logs.Logger("remoting"),
 		OnUndeliverable: func(sender *actor.PID, msg any, why *remoting.Failure) {
 			if answer := call.Undeliverable(msg, why); answer != nil {
 				d.system.Root.Send(sender, answer)
@@ -147,8 +166,12 @@ func (d *daemon) startSystem(name string, act *sockets.Activation) error {
 func (d *daemon) startTree() error {
 	env := &branch.Env{Paths: d.paths, Log: d.log, Branch: d.branch, Hold: d.idle.Hold, Faults: d.opts.Faults}
 	o := supervisors.Options{
-		Spec: d.kind.spec, Log: d.log,
-		New:      func(b supervisors.Branch) (*actor.Props, error) { return newBranch(env, b) },
+		Spec: d.kind.spec, Log: d.logs.Logger("supervisor"),
+		New: func(b supervisors.Branch) (*actor.Props, error) {
+			own := *env
+			own.Log = d.logs.Logger(b.Name)
+			return newBranch(&own, b)
+		},
 		Props:    kit.PropsOptions(),
 		Observer: kit.Observe(d.system),
 		Refuse:   kit.Refuse,
@@ -161,7 +184,7 @@ func (d *daemon) startTree() error {
 		return err
 	}
 	d.tree = tree
-	go (&kit.Watchdog{System: d.system, Log: d.log}).Run(context.Background()) // ends with the process
+	go (&kit.Watchdog{System: d.system, Log: d.logs.Logger("watchdog")}).Run(context.Background()) // ends with the process
 	return nil
 }
 
@@ -170,6 +193,9 @@ func (d *daemon) command(b supervisors.Branch) supervisors.Command {
 	args := []string{b.Daemon, "--root", d.opts.Root}
 	if d.opts.Faults {
 		args = append(args, "--allow-faults")
+	}
+	if d.opts.Verbose {
+		args = append(args, "--verbose")
 	}
 	return supervisors.Command{Args: args}
 }

@@ -13,6 +13,7 @@ import (
 	"virtree/sockets"
 	"virtree/sockets/config"
 	"virtree/sockets/polkit"
+	"virtree/sockets/sasl"
 	"virtree/supervisors"
 	"virtree/wire/protocol"
 )
@@ -28,7 +29,11 @@ func polkitUsable(root string) bool {
 
 // listen makes the daemon's sockets and a server for each kind of client.
 func (d *daemon) listen(act *sockets.Activation) error {
-	set, err := sockets.Listen(d.socketSpec(), act)
+	spec, err := d.socketSpec()
+	if err != nil {
+		return &supervisors.ExitError{Code: supervisors.ExitConfig, Err: err}
+	}
+	set, err := sockets.Listen(spec, act)
 	if err != nil {
 		return &supervisors.ExitError{Code: supervisors.ExitNetwork, Err: err}
 	}
@@ -55,28 +60,30 @@ func (d *daemon) listen(act *sockets.Activation) error {
 }
 
 // socketSpec says where the daemon listens when nobody passes it sockets.
-func (d *daemon) socketSpec() sockets.Spec {
-	name := d.kind.daemon
-	dir := func(p string) string {
-		if d.conf.SockDir != "" && p != "" {
-			return filepath.Join(d.conf.SockDir, filepath.Base(p))
-		}
-		return p
-	}
-	spec := sockets.Spec{
-		Daemon:  name,
-		RW:      sockets.UnixSocket{Path: dir(d.paths.Socket(name)), Mode: d.conf.SockRWMode, Group: d.conf.SockGroup},
-		Admin:   sockets.UnixSocket{Path: dir(d.paths.AdminSocket(name)), Mode: d.conf.SockAdmMode, Group: d.conf.SockGroup},
-		Backlog: int(d.conf.Server.MaxQueuedClients), AdminBacklog: int(d.conf.Admin.MaxQueuedClients),
-	}
+func (d *daemon) socketSpec() (sockets.Spec, error) {
+	name, ro := d.kind.daemon, ""
 	if d.kind.sockets&supervisors.SocketRO != 0 {
-		spec.RO = sockets.UnixSocket{Path: dir(d.paths.SocketRO(name)), Mode: d.conf.SockROMode, Group: d.conf.SockGroup}
+		ro = d.paths.SocketRO(name)
 	}
-	if d.kind.sockets&supervisors.SocketIP != 0 && d.opts.Listen {
-		spec.ListenTCP, spec.Addr = d.conf.ListenTCP, d.conf.ListenAddr
-		spec.TCPPort, spec.TLSPort = d.conf.TCPPort, d.conf.TLSPort
+	ip := d.kind.sockets&supervisors.SocketIP != 0
+	spec := sockets.FromConfig(name, &d.conf, d.paths.Socket(name), ro, d.paths.AdminSocket(name), ip && (d.opts.Listen || name == "virtproxyd"))
+	if spec.ListenTLS {
+		ctx, err := sockets.LoadTLS(sockets.TLSFilesFromConfig(&d.conf, d.tlsFiles()))
+		if err != nil {
+			return spec, err
+		}
+		spec.TLS = ctx
 	}
-	return spec
+	return spec, nil
+}
+
+// tlsFiles are where certificates are when the configuration names none.
+func (d *daemon) tlsFiles() sockets.TLSFiles {
+	if d.paths.Session {
+		home, _ := os.UserHomeDir()
+		return sockets.UserTLSFiles(home)
+	}
+	return sockets.SystemTLSFiles(d.opts.Root)
 }
 
 // serverConfig is what all clients of one server share.
@@ -92,8 +99,9 @@ func (d *daemon) serverConfig(name string, programs []uint32, l config.Limits) *
 		Drivers: d.kind.schemes, Primary: d.kind.primary, Branch: d.branch,
 		Auth: d.auth, Limits: limits,
 		Keepalive: time.Duration(l.KeepaliveInterval) * time.Second, KeepCount: int(l.KeepaliveCount),
-		Log: d.log.With().Str("server", name).Logger(),
+		Log: d.logs.Logger("client"),
 	}
+	conf.SASL = sasl.NewServer(filepath.Join(d.paths.Config(), "passwd.scram"), d.conf.SASLAllowed)
 	authority := &polkit.Authority{}
 	conf.Polkit = func(ctx context.Context, peer sockets.Peer, readOnly bool) error {
 		action := polkit.Manage

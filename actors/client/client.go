@@ -11,6 +11,7 @@ import (
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
 	"virtree/sockets"
+	"virtree/sockets/sasl"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/rpc"
@@ -30,11 +31,13 @@ type client struct {
 	server *actor.PID
 
 	// Who it is and what it opened.
-	caller *call.Caller // replaced, never changed: calls under way share it
-	authed bool
-	opened bool
-	scheme string // of the open connection: "qemu", "network" ...
-	uri    string
+	caller   *call.Caller // replaced, never changed: calls under way share it
+	authed   bool
+	sasl     *sasl.Session // under way; nil before and after
+	saslBusy bool          // a step is being computed
+	opened   bool
+	scheme   string // of the open connection: "qemu", "network" ...
+	uri      string
 
 	// Work under way.
 	asks     kit.Asks[*pending]
@@ -160,7 +163,7 @@ func (c *client) answered(ctx actor.Context, serial uint64, answer any) {
 	p, ok := c.asks.Take(serial)
 	if !ok {
 		if r, is := answer.(*call.Reply); is {
-			call.CloseFDs(r.Descriptors())
+			r.Discard()
 		}
 		return
 	}

@@ -9,6 +9,7 @@ import (
 
 	"virtree/actors/internal/call"
 	"virtree/sockets"
+	"virtree/sockets/sasl"
 )
 
 // Auth is how a client of one kind of socket proves who it is; the numbers are the wire's.
@@ -34,6 +35,7 @@ type Config struct {
 
 	Auth       func(sockets.Kind) Auth
 	Polkit     func(ctx context.Context, peer sockets.Peer, readOnly bool) error // nil without polkit
+	SASL       *sasl.Server                                                      // nil without SASL
 	Limits     Limits
 	Keepalive  time.Duration // 0 or less: the server does not ping
 	KeepCount  int

@@ -21,9 +21,9 @@ func init() {
 	local = map[*protocol.Procedure]func(*client, actor.Context, *rpc.Packet) (protocol.Encoder, error){
 		protocol.AuthList.Procedure:                                (*client).authList,
 		protocol.AuthPolkit.Procedure:                              (*client).authPolkit,
-		protocol.AuthSASLInit.Procedure:                            (*client).authSASL,
-		protocol.AuthSASLStart.Procedure:                           (*client).authSASL,
-		protocol.AuthSASLStep.Procedure:                            (*client).authSASL,
+		protocol.AuthSASLInit.Procedure:                            (*client).saslInit,
+		protocol.AuthSASLStart.Procedure:                           (*client).saslStart,
+		protocol.AuthSASLStep.Procedure:                            (*client).saslContinue,
 		protocol.ConnectOpen.Procedure:                             (*client).connectOpen,
 		protocol.ConnectClose.Procedure:                            (*client).connectClose,
 		protocol.ConnectGetURI.Procedure:                           (*client).connectURI,

@@ -32,6 +32,7 @@ func (d *domain) define(ctx actor.Context, m *define) {
 				detail = virt.DomainEventDefinedUpdated
 			}
 			d.config = m.doc
+			d.config.rest()
 			d.tell(ctx)
 			d.lifecycle(ctx, virt.DomainEventDefined, detail)
 			return defineRet(m.req, d.ref()), nil

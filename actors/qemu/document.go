@@ -1,6 +1,8 @@
 package qemu
 
 import (
+	"strings"
+
 	"libvirt.org/go/libvirtxml"
 
 	"virtree/actors/qemu/domxml"
@@ -56,6 +58,9 @@ func (doc *document) XML(flags domxml.FormatFlags) (string, error) {
 	if s, ok := doc.printed[flags]; ok {
 		return s, nil
 	}
+	if doc.text != "" && flags&domxml.Inactive != 0 && flags&domxml.Migratable == 0 && (flags&domxml.Secure != 0 || !doc.secret()) {
+		return doc.text, nil
+	}
 	def, err := doc.Def()
 	if err != nil {
 		return "", err
@@ -81,6 +86,16 @@ func (doc *document) Stored() (string, error) {
 		doc.text = s
 	}
 	return doc.text, nil
+}
+
+// secret tells whether the text may hold what only Secure shows.
+func (doc *document) secret() bool { return strings.Contains(doc.text, " passwd='") }
+
+// rest drops the structure of a definition that has its text: it is made again when it is needed.
+func (doc *document) rest() {
+	if doc.text != "" {
+		doc.def, doc.printed = nil, nil
+	}
 }
 
 // parseUUID reads the UUID of a definition that has passed domxml, and so is valid.

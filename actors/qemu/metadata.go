@@ -100,6 +100,13 @@ func (d *domain) edit(ctx actor.Context, r *call.Request, flags uint32, change f
 	drv, name := d.drv, d.name
 	type edited struct{ live, config *document }
 	live, config := d.live, d.config
+	for _, doc := range []*document{live, config} {
+		if doc != nil {
+			if _, err := doc.Def(); err != nil { // made here: a job may not change the document
+				return err
+			}
+		}
+	}
 	d.start(ctx, &task{
 		kind: jobModify, req: r,
 		run: func(context.Context, *kit.Undo) (any, error) {
@@ -140,6 +147,7 @@ func (d *domain) edit(ctx actor.Context, r *call.Request, flags uint32, change f
 			}
 			if out.config != nil {
 				d.config = out.config
+				d.config.rest()
 			}
 			d.tell(ctx)
 			if then == nil {

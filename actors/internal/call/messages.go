@@ -61,6 +61,9 @@ type Reply struct {
 	Stream *Stream
 }
 
+// Discard frees the descriptors of a reply that nobody takes.
+func (r *Reply) Discard() { CloseFDs(r.Descriptors()) }
+
 // ReplySerial pairs the reply with its call.
 func (r *Reply) ReplySerial() uint64 { return r.Serial }
 

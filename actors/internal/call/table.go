@@ -3,6 +3,7 @@ package call
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -16,7 +17,7 @@ type Request struct {
 	*Call
 	to       *actor.PID
 	system   *actor.ActorSystem
-	answered bool
+	answered atomic.Bool
 }
 
 // NewRequest wraps the call that ctx is receiving.
@@ -35,10 +36,10 @@ func (r *Request) Reply(ret protocol.Encoder) {
 
 // ReplyRaw answers with a reply that may carry descriptors or a stream.
 func (r *Request) ReplyRaw(reply *Reply) {
-	if r.answered {
+	if !r.answered.CompareAndSwap(false, true) {
+		reply.Discard()
 		return
 	}
-	r.answered = true
 	reply.Serial = r.Serial
 	if r.to != nil {
 		r.system.Root.Send(r.to, reply)
@@ -60,7 +61,7 @@ func (r *Request) Finish(ret protocol.Encoder, err error) {
 }
 
 // Answered tells whether the call has its answer.
-func (r *Request) Answered() bool { return r.answered }
+func (r *Request) Answered() bool { return r.answered.Load() }
 
 // Client is the actor that called and will get the answer.
 func (r *Request) Client() *actor.PID { return r.to }

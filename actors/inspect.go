@@ -1,0 +1,204 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+
+	"virtree/actors/internal/fault"
+	"virtree/actors/internal/kit"
+	"virtree/supervisors"
+	"virtree/wire/remoting"
+)
+
+// The inspector is the actor of every process of the tree that tells what runs in it, to `virtree tree` and its like. It
+// stands outside the tree, so that it answers when branches do not, and it asks nobody: what it shows is published by
+// mailboxes and supervisors.
+//
+//	Describe --> look (a job) --> Described     all that ask meanwhile share one look
+//	Metrics  ----^            \-> MetricsText
+//	MakeFault, Release ---------> Outcome
+
+// InspectorName is the id of the inspector in each process.
+const InspectorName = "inspect"
+
+// Messages of the inspector; they cross process borders.
+type (
+	// Describe asks for the picture of the process.
+	Describe struct{}
+	// Described is its answer: a Process as JSON.
+	Described struct{ Process []byte }
+	// Metrics asks for the figures of the process.
+	Metrics struct{}
+	// MetricsText is its answer, in the Prometheus text format.
+	MetricsText struct{ Text []byte }
+	// MakeFault asks for trouble in one actor; see package fault for the kinds.
+	MakeFault struct {
+		ID    string // of the actor
+		Kind  string
+		For   time.Duration
+		Times int
+	}
+	// Release asks to try an actor again that was quarantined.
+	Release struct{ ID string }
+	// Outcome answers MakeFault and Release.
+	Outcome struct {
+		Refused bool   // the process was not started with --allow-faults
+		Error   string // empty: done
+	}
+)
+
+func init() {
+	remoting.Register("inspect.Describe", 1, (*Describe)(nil))
+	remoting.Register("inspect.Described", 1, (*Described)(nil))
+	remoting.Register("inspect.Metrics", 1, (*Metrics)(nil))
+	remoting.Register("inspect.MetricsText", 1, (*MetricsText)(nil))
+	remoting.Register("inspect.MakeFault", 1, (*MakeFault)(nil))
+	remoting.Register("inspect.Release", 1, (*Release)(nil))
+	remoting.Register("inspect.Outcome", 1, (*Outcome)(nil))
+}
+
+// Urgent: who looks does not queue behind those who looked before.
+func (*Describe) Urgent() bool { return true }
+
+// inspector belongs to its Receive but for look, which its jobs only read.
+type inspector struct {
+	look    lookout
+	faults  bool
+	log     zerolog.Logger
+	figures *figures
+	looking bool
+	askers  []asker // who waits for the look under way
+}
+
+type asker struct {
+	who     *actor.PID
+	metrics bool // or a description
+}
+
+// seen is the result of a look.
+type seen struct {
+	process *Process
+	json    []byte
+}
+
+// lookLimit is far more than a look takes; a process that is out of descriptors or memory must not pile them up.
+const lookLimit = 10 * time.Second
+
+// startInspector lets others look into this process.
+func (d *daemon) startInspector() error {
+	look := lookout{daemon: d.kind.daemon, tree: d.tree, node: d.node, observer: kit.Observe(d.system), faults: d.opts.Faults}
+	if d.opts.Split {
+		look.daemon = "virtree"
+	}
+	figures := newFigures() // they count from the start of the process, whatever happens to the actor
+	_, err := d.system.Root.SpawnNamed(kit.Props(func() actor.Actor {
+		return &inspector{look: look, faults: d.opts.Faults, log: d.log, figures: figures}
+	}, kit.Kind("inspector")), InspectorName)
+	return err
+}
+
+// Receive is the inspector's table of contents.
+func (i *inspector) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *Describe:
+		i.see(ctx, asker{who: ctx.Sender()})
+	case *Metrics:
+		i.see(ctx, asker{who: ctx.Sender(), metrics: true})
+	case *kit.Done[seen]:
+		i.saw(ctx, m)
+	case *MakeFault:
+		i.makeFault(ctx, m)
+	case *Release:
+		ctx.Respond(i.release(ctx, m.ID))
+	case *actor.Started:
+	case *actor.Stopping, *actor.Restarting:
+		kit.CancelJobs(ctx)
+	default:
+		kit.Unhandled(ctx, m)
+	}
+}
+
+func (i *inspector) see(ctx actor.Context, a asker) {
+	i.askers = append(i.askers, a)
+	if i.looking {
+		return
+	}
+	i.looking = true
+	kit.Job[seen]{
+		Name: "look", Timeout: lookLimit,
+		Run: func(context.Context, *kit.Undo) (seen, error) { return i.look.see() },
+	}.Start(ctx)
+}
+
+func (i *inspector) saw(ctx actor.Context, m *kit.Done[seen]) {
+	askers := i.askers
+	i.looking, i.askers = false, nil
+	var text []byte
+	var err = m.Err
+	for _, a := range askers {
+		if a.who == nil {
+			continue
+		}
+		var answer any = &Described{m.Value.json}
+		if a.metrics && err == nil {
+			if text == nil {
+				text, err = i.figures.text(m.Value.process)
+			}
+			answer = &MetricsText{text}
+		}
+		if err != nil {
+			answer = &Outcome{Error: err.Error()}
+		}
+		ctx.Send(a.who, answer)
+	}
+}
+
+// makeFault does as told when it may. A flood takes a moment to send, hence the goroutine; its answer is a message.
+func (i *inspector) makeFault(ctx actor.Context, m *MakeFault) {
+	who, system := ctx.Sender(), ctx.ActorSystem()
+	if !i.faults {
+		ctx.Respond(&Outcome{Refused: true, Error: i.look.daemon + " was not started with --allow-faults"})
+		return
+	}
+	i.log.Warn().Str("actor", m.ID).Str("fault", m.Kind).Dur("for", m.For).Int("times", m.Times).Msg("fault injected on request")
+	go func() {
+		out := &Outcome{}
+		if err := fault.Inject(system, m.ID, fault.Order{Kind: m.Kind, For: m.For, Times: m.Times}); err != nil {
+			out.Error = err.Error()
+		}
+		if who != nil {
+			system.Root.Send(who, out)
+		}
+	}()
+}
+
+// generation is what supervisors put behind the name of a successor.
+var generation = regexp.MustCompile(`~[0-9]+$`)
+
+// release sends word to the supervisor of a quarantined actor. That it was heard shows in the next picture.
+func (i *inspector) release(ctx actor.Context, id string) *Outcome {
+	node := i.look.tree.Collect().Find(id)
+	if node == nil {
+		return &Outcome{Error: fmt.Sprintf("there is no actor %q", id)}
+	}
+	if node.State != "quarantined" {
+		return &Outcome{Error: fmt.Sprintf("%s is not quarantined, but %s", id, node.State)}
+	}
+	cut := strings.LastIndexByte(id, '/')
+	if cut < 0 {
+		return &Outcome{Error: fmt.Sprintf("%s has no supervisor", id)}
+	}
+	parent, name := id[:cut], generation.ReplaceAllString(id[cut+1:], "")
+	if parent == supervisors.RootName {
+		i.look.tree.Wake(name) // also starts the process of a branch again
+	} else {
+		ctx.Send(actor.NewPID(ctx.ActorSystem().Address(), parent), &supervisors.Release{Name: name})
+	}
+	return &Outcome{}
+}
