@@ -3,8 +3,6 @@ package diff
 import (
 	"fmt"
 	"strings"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // Verdict is what became of one step.
@@ -52,8 +50,49 @@ func detail(a, b Outcome) string {
 	}
 	for _, part := range []struct{ name, a, b string }{{"stderr", a.Stderr, b.Stderr}, {"stdout", a.Stdout, b.Stdout}} {
 		if part.a != part.b {
-			fmt.Fprintf(&d, "%s (-libvirtd +here):\n%s", part.name,
-				cmp.Diff(strings.Split(part.a, "\n"), strings.Split(part.b, "\n")))
+			fmt.Fprintf(&d, "%s (- libvirtd, + here):\n%s", part.name, lineDiff(strings.Split(part.a, "\n"), strings.Split(part.b, "\n")))
+		}
+	}
+	return d.String()
+}
+
+// lineDiff shows the lines that only one side has, each with one line of context
+// before it. Whole lines: error messages and XML are read that way.
+func lineDiff(a, b []string) string {
+	// common[i][j] is the length of the longest common subsequence of a[i:] and b[j:].
+	common := make([][]int, len(a)+1)
+	for i := range common {
+		common[i] = make([]int, len(b)+1)
+	}
+	for i := len(a) - 1; i >= 0; i-- {
+		for j := len(b) - 1; j >= 0; j-- {
+			if a[i] == b[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
+			}
+		}
+	}
+	var d strings.Builder
+	last := ""
+	write := func(sign, line string) {
+		if last != "" {
+			fmt.Fprintf(&d, "    %s\n", last)
+			last = ""
+		}
+		fmt.Fprintf(&d, "  %s %s\n", sign, line)
+	}
+	for i, j := 0, 0; i < len(a) || j < len(b); {
+		switch {
+		case i < len(a) && j < len(b) && a[i] == b[j]:
+			last = a[i]
+			i, j = i+1, j+1
+		case i < len(a) && (j == len(b) || common[i+1][j] >= common[i][j+1]):
+			write("-", a[i])
+			i++
+		default:
+			write("+", b[j])
+			j++
 		}
 	}
 	return d.String()

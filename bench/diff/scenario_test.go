@@ -62,3 +62,10 @@ func sp(n int) string {
 	}
 	return string(b)
 }
+
+func TestLineDiffShowsWhatOneSideHas(t *testing.T) {
+	got := lineDiff([]string{"<a>", "  <b/>", "</a>"}, []string{"<a>", "  <c/>", "</a>"})
+	if diff := cmp.Diff("    <a>\n  -   <b/>\n  +   <c/>\n", got); diff != "" {
+		t.Error(diff)
+	}
+}
