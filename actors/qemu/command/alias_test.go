@@ -67,9 +67,15 @@ func assignAliases(def *libvirtxml.Domain) {
 	for i := range d.Hostdevs {
 		set(&d.Hostdevs[i].Alias, "hostdev%d", hostdevs+i)
 	}
+	modules := map[string]int{} // those in slots are counted together
 	for i := range d.Memorydevs {
 		m := &d.Memorydevs[i]
-		set(&m.Alias, "%s%d", strings.ReplaceAll(m.Model, "-", ""), i)
+		kind, count := strings.ReplaceAll(m.Model, "-", ""), m.Model
+		if !strings.HasPrefix(m.Model, "virtio") {
+			count = "slot"
+		}
+		set(&m.Alias, "%s%d", kind, modules[count])
+		modules[count]++
 	}
 	for i := range d.Shmems {
 		set(&d.Shmems[i].Alias, "%s", d.Shmems[i].Name)

@@ -14,6 +14,9 @@ type Command struct {
 	Args   []string // without the binary
 	Env    []string
 	Files  []File // in order of their numbers, from FirstFD on without gaps: exec.Cmd.ExtraFiles
+
+	// After are the commands that take away what QEMU needed for the start only. See also Setup.
+	After []QMP
 }
 
 // File is a descriptor QEMU inherits, or gets over the monitor.
@@ -42,6 +45,7 @@ type builder struct {
 
 	steps []step
 	files []File
+	after []QMP
 	fdset int // next set number of -add-fd
 	env   []string
 }
@@ -86,7 +90,7 @@ func Build(def *libvirtxml.Domain, c *caps.Caps, rt Runtime) (*Command, error) {
 	if binary == "" {
 		binary = c.Binary
 	}
-	return &Command{Binary: binary, Args: render(b.steps), Env: b.env, Files: b.files}, nil
+	return &Command{Binary: binary, Args: render(b.steps), Env: b.env, Files: b.files, After: b.after}, nil
 }
 
 // groups is the order of the command line. It is libvirt's, since the order of devices without an address is part of the

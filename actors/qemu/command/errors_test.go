@@ -49,6 +49,7 @@ func TestRefusals(t *testing.T) {
 			def := parseText(t, tt.doc)
 			rt := testRuntime(t, def)
 			delete(rt.NICs, "netX")
+			rt.Hugepages = nil
 			_, err := Build(def, c, rt)
 			if !errors.Is(err, tt.code) || err.Error() != tt.message {
 				t.Errorf("error is %v\nwant     %s", err, tt.message)

@@ -66,11 +66,7 @@ func (b *builder) memory() error {
 		b.arg("-m", strconv.FormatUint(size/1024, 10))
 	}
 	if id := b.defaultRAM(); id != "" {
-		p, err := b.memoryBackend(memoryRequest{id: id, kib: size, cell: -1, system: true})
-		if err != nil {
-			return err
-		}
-		if err := b.object(p); err != nil {
+		if err := b.backMemory(memoryRequest{id: id, file: id, kib: size, cell: -1, system: true}); err != nil {
 			return err
 		}
 	}
@@ -81,6 +77,7 @@ func (b *builder) memory() error {
 // memoryRequest is one piece of guest memory to be backed by host memory.
 type memoryRequest struct {
 	id     string
+	file   string // its name among the files of file backed memory
 	kib    uint64
 	cell   int  // guest NUMA node; -1 for none
 	system bool // the machine's whole memory
@@ -92,9 +89,25 @@ type memoryRequest struct {
 	path     string // file that persists
 	align    uint64 // KiB
 	pmem     bool
-	readOnly bool
 	prealloc bool // whatever the domain says
 	lazy     bool // no swap reserved: the device will use a part of it
+}
+
+// backMemory adds the object that a piece of guest memory comes from. Memory that is touched at once and bound to nodes
+// of the host is touched by threads on these nodes; their context is gone again after the start.
+func (b *builder) backMemory(r memoryRequest) error {
+	p, err := b.memoryBackend(r)
+	if err != nil {
+		return err
+	}
+	nodes, bound := p.Get("host-nodes")
+	if touched, _ := p.Get("prealloc"); bound && touched == true && b.caps.HasObject("thread-context") {
+		id := "tc-" + r.id
+		b.addObject(Props{{"qom-type", "thread-context"}, {"id", id}, {"node-affinity", nodes}})
+		b.after = append(b.after, QMP{"object-del", Props{{"id", id}}})
+		p.Set("prealloc-context", id)
+	}
+	return b.object(p)
 }
 
 // memoryBackend decides where guest memory comes from: huge pages and files where asked for, sealed anonymous files,
@@ -143,7 +156,7 @@ func (b *builder) memoryBackend(r memoryRequest) (Props, error) {
 		prealloc, file = true, true
 	case source == "file" || access != "":
 		p.Set("qom-type", "memory-backend-file")
-		p.Set("mem-path", path.Join(b.rt.RAMDir, r.id))
+		p.Set("mem-path", path.Join(b.rt.RAMDir, r.file))
 		file = true
 	}
 	if kind, _ := p.Get("qom-type"); kind == "memory-backend-file" && discard == "yes" {
@@ -174,9 +187,6 @@ func (b *builder) memoryBackend(r memoryRequest) (Props, error) {
 	}
 	if r.pmem {
 		p.Set("pmem", true)
-	}
-	if r.readOnly {
-		p.Set("readonly", true)
 	}
 	return p, b.hostNodes(&p, r)
 }

@@ -17,11 +17,7 @@ func (b *builder) memoryDevice(m *libvirtxml.DomainMemorydev) error {
 		return unsupported("memory device model '%s' is not supported by this QEMU binary", m.Model)
 	}
 	alias := aliasOf(m.Alias)
-	backend, err := b.memoryBackend(b.memoryDeviceRequest(m))
-	if err != nil {
-		return err
-	}
-	if err := b.object(backend); err != nil {
+	if err := b.backMemory(b.memoryDeviceRequest(m)); err != nil {
 		return err
 	}
 	p, err := b.memoryFrontend(m)
@@ -38,7 +34,7 @@ func (b *builder) memoryDevice(m *libvirtxml.DomainMemorydev) error {
 
 func (b *builder) memoryDeviceRequest(m *libvirtxml.DomainMemorydev) memoryRequest {
 	t := m.Target
-	r := memoryRequest{id: "mem" + aliasOf(m.Alias), kib: kib(uint64(t.Size.Value), t.Size.Unit), cell: -1,
+	r := memoryRequest{id: "mem" + aliasOf(m.Alias), file: aliasOf(m.Alias), kib: kib(uint64(t.Size.Value), t.Size.Unit), cell: -1,
 		access: m.Access, discard: m.Discard}
 	if t.Node != nil {
 		r.cell = int(t.Node.Value)
@@ -52,9 +48,8 @@ func (b *builder) memoryDeviceRequest(m *libvirtxml.DomainMemorydev) memoryReque
 			r.align = kib(s.AlignSize.Value, s.AlignSize.Unit)
 		}
 	}
-	r.readOnly = t.ReadOnly != nil
-	// Compat: the guest may write to an NVDIMM without asking, so that its file must not run out of space later.
-	r.prealloc = m.Model == "nvdimm" && !r.readOnly && !r.pmem
+	// The guest may write to an NVDIMM without asking, so that its file must not run out of space later.
+	r.prealloc = m.Model == "nvdimm" && !r.pmem
 	r.lazy = m.Model == "virtio-mem"
 	return r
 }

@@ -20,7 +20,7 @@ func (b *builder) nicBackend(n *libvirtxml.DomainInterface) error {
 	var p Props
 	switch {
 	case s.User != nil:
-		p = userNet(n)
+		p = userNet(n, host)
 	case s.Ethernet != nil, s.Bridge != nil, s.Network != nil, s.Direct != nil:
 		if len(host.Tap) == 0 {
 			return internal("no tap device was opened for interface '%s'", alias)
@@ -61,8 +61,11 @@ func (b *builder) nicBackend(n *libvirtxml.DomainInterface) error {
 
 func hostPort(host string, port uint) string { return fmt.Sprintf("%s:%d", host, port) }
 
-// userNet is QEMU's own network stack; a definition may choose the networks it serves.
-func userNet(n *libvirtxml.DomainInterface) Props {
+// userNet is QEMU's own network stack, or passt; a definition may choose the networks QEMU's serves.
+func userNet(n *libvirtxml.DomainInterface, host NIC) Props {
+	if n.Backend != nil && n.Backend.Type == "passt" {
+		return Props{{"type", "stream"}, {"addr", Props{{"type", "unix"}, {"path", host.Passt}}}, {"server", false}}
+	}
 	p := Props{{"type", "user"}}
 	for _, ip := range n.IP {
 		if ip.Family == "ipv6" || strings.Contains(ip.Address, ":") {

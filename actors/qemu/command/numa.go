@@ -68,13 +68,10 @@ func (b *builder) numaCell(c *libvirtxml.DomainCell, i int, hmat bool) error {
 	}
 	if c.Memory != 0 {
 		ram := fmt.Sprintf("ram-node%d", id)
-		p, err := b.memoryBackend(memoryRequest{
-			id: ram, kib: kib(uint64(c.Memory), c.Unit), cell: id, access: c.MemAccess, discard: c.Discard,
+		err := b.backMemory(memoryRequest{
+			id: ram, file: ram, kib: kib(uint64(c.Memory), c.Unit), cell: id, access: c.MemAccess, discard: c.Discard,
 		})
 		if err != nil {
-			return err
-		}
-		if err := b.object(p); err != nil {
 			return err
 		}
 		k.set("memdev", ram)

@@ -85,18 +85,66 @@ func TestVHost(t *testing.T) {
 	}
 }
 
-func TestHugepages(t *testing.T) {
-	def := parse(t, "testdata/hugepages.xml")
-	rt := testRuntime(t, def)
-	rt.Hugepages = []HugepageMount{{SizeKiB: 1 << 20, Path: "/huge1G/libvirt/qemu/-1-x"}, {SizeKiB: 2048, Path: "/huge/libvirt/qemu/-1-x", Default: true}}
-	cmd, err := Build(def, testCaps(t), rt)
+// TestMemoryBackends pins what libvirt 9.0.0 makes of memoryBacking, seen with a hugetlbfs of 2 MiB pages.
+func TestMemoryBackends(t *testing.T) {
+	const huge = `"mem-path":"/dev/hugepages/libvirt/qemu/-1-hp"`
+	const file = `"mem-path":"/var/lib/libvirt/qemu/ram/-1-hp/pc.ram"`
+	const short = `"x-use-canonical-path-for-ramblock-id":false`
+	tests := []struct{ backing, want string }{
+		{`<hugepages/>`, `"memory-backend-file","id":"pc.ram",` + huge + `,` + short + `,"prealloc":true`},
+		{`<hugepages><page size='2048' unit='KiB'/></hugepages>`, `"memory-backend-file","id":"pc.ram",` + huge + `,` + short + `,"prealloc":true`},
+		{`<hugepages/><source type='memfd'/>`, `"memory-backend-memfd","id":"pc.ram","hugetlb":true,"hugetlbsize":2097152,` + short + `,"prealloc":true`},
+		{`<hugepages/><access mode='shared'/><discard/>`,
+			`"memory-backend-file","id":"pc.ram",` + huge + `,"discard-data":true,"share":true,` + short + `,"prealloc":true`},
+		{`<hugepages><page size='4' unit='KiB'/></hugepages>`, `"memory-backend-ram","id":"pc.ram"`},
+		{`<source type='anonymous'/><allocation mode='immediate'/>`, `"memory-backend-ram","id":"pc.ram","prealloc":true`},
+		{`<source type='anonymous'/><access mode='private'/>`, `"memory-backend-file","id":"pc.ram",` + file + `,"share":false,` + short},
+		{`<source type='file'/><discard/>`, `"memory-backend-file","id":"pc.ram",` + file + `,"discard-data":true,` + short},
+		{`<access mode='shared'/>`, `"memory-backend-file","id":"pc.ram",` + file + `,"share":true,` + short},
+		{`<source type='memfd'/><discard/>`, `"memory-backend-memfd","id":"pc.ram",` + short},
+	}
+	for _, tt := range tests {
+		def := parseText(t, `<domain type='qemu'><name>hp</name><memory unit='MiB'>512</memory><memoryBacking>`+tt.backing+`</memoryBacking><vcpu>1</vcpu>
+			<os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os><devices/></domain>`)
+		cmd, err := Build(def, testCaps(t), testRuntime(t, def))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := `{"qom-type":` + tt.want + `,"size":536870912}`
+		if !strings.Contains(strings.Join(cmd.Args, "\n"), want) {
+			t.Errorf("%s:\nno %s\nin %s", tt.backing, want, strings.Join(cmd.Args, " "))
+		}
+	}
+}
+
+// TestPlugMemoryOnNodes: the threads that touch a module's memory are there for the plug only.
+func TestPlugMemoryOnNodes(t *testing.T) {
+	def := board(t)
+	def.MemoryBacking = &libvirtxml.DomainMemoryBacking{MemoryAllocation: &libvirtxml.DomainMemoryAllocation{Mode: "immediate"}}
+	dimm := device[libvirtxml.DomainMemorydev](t, `<memory model='dimm'><source><nodemask>0-1</nodemask></source>
+		<target><size unit='MiB'>128</size><node>0</node></target><alias name='dimm0'/><address type='dimm' slot='0'/></memory>`)
+	p, err := DevicePlug(def, testCaps(t), Runtime{}, dimm)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"qom-type":"memory-backend-file","id":"pc.ram","mem-path":"/huge/libvirt/qemu/-1-x",` +
-		`"x-use-canonical-path-for-ramblock-id":false,"prealloc":true,"size":268435456}`
-	if !strings.Contains(strings.Join(cmd.Args, "\n"), want) {
-		t.Errorf("no %s in %q", want, cmd.Args)
+	var got []string
+	for _, s := range p.Steps {
+		got = append(got, s.Execute+" "+s.Arguments.String())
+	}
+	ask, after := p.Unplug()
+	for _, q := range append(ask, after...) {
+		got = append(got, q.Execute+" "+q.Arguments.String())
+	}
+	want := []string{
+		`object-add {"qom-type":"thread-context","id":"tc-memdimm0","node-affinity":[0,1]}`,
+		`object-add {"qom-type":"memory-backend-ram","id":"memdimm0","prealloc":true,"size":134217728,"host-nodes":[0,1],"policy":"bind","prealloc-context":"tc-memdimm0"}`,
+		`device_add {"driver":"pc-dimm","node":0,"memdev":"memdimm0","id":"dimm0","slot":0}`,
+		`object-del {"id":"tc-memdimm0"}`,
+		`device_del {"id":"dimm0"}`,
+		`object-del {"id":"memdimm0"}`,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("have\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 

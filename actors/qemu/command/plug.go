@@ -40,6 +40,9 @@ func (b *builder) plugged() *Plug {
 			p.Steps = append(p.Steps, PlugStep{QMP{s.command, s.args}, s.file, s.undo})
 		}
 	}
+	for _, c := range b.after {
+		p.Steps = append(p.Steps, PlugStep{QMP: c})
+	}
 	return p
 }
 
@@ -60,10 +63,14 @@ func DeviceJSON(def *libvirtxml.Domain, c *caps.Caps, rt Runtime, device any) (P
 // Unplug gives the commands that take the device out: first the one that asks the guest, then those that free what
 // served it on the host, for when QEMU has said that the device is gone.
 func (p *Plug) Unplug() (ask []QMP, after []QMP) {
+	taken := map[string]bool{} // what the plug itself took back again
+	for _, s := range p.Steps {
+		taken[s.Execute+s.Arguments.String()] = true
+	}
 	for i := len(p.Steps) - 1; i >= 0; i-- {
 		u := p.Steps[i].Undo
 		switch {
-		case u == nil, u.Execute == "closefd":
+		case u == nil, u.Execute == "closefd", taken[u.Execute+u.Arguments.String()]:
 			// A descriptor that was taken by the device went with it.
 		case u.Execute == "device_del":
 			ask = append(ask, *u)

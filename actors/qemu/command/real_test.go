@@ -69,6 +69,7 @@ var unstartable = map[string]string{
 	"hostdev-usb-guestreset":     "needs host devices",
 	"hostdev-vhost-scsi":         "needs host devices",
 	"hugepages":                  "needs hugetlbfs",
+	"hugepages-numa":             "needs hugetlbfs",
 	"inputs":                     "needs /dev/input",
 	"bios-auto":                  "no BIOS has a descriptor here",
 	"egl-headless":               "needs a GPU",

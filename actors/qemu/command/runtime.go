@@ -34,7 +34,6 @@ type Runtime struct {
 	HostSCSI  map[string]string // SCSI host device: path of its generic device, "/dev/sg0"
 	VHostSCSI map[string]*os.File
 	FSSockets map[string]string // virtiofs daemon sockets that are not in the definition
-	Ptys      map[string]string // only in renderings of a running guest: the pty QEMU chose
 
 	Secrets map[string]Secret // by object id, see SecretsOf
 
@@ -77,6 +76,7 @@ type NIC struct {
 	Tap   []*os.File // one per queue
 	VHost []*os.File // one per queue; none: no vhost
 	VDPA  *os.File
+	Passt string // socket of the process that serves a user network instead of QEMU
 }
 
 // TPM is the other end of a TPM.
