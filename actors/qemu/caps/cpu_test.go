@@ -274,7 +274,15 @@ func TestLiveCPUShowsWhatQEMUMadeOfIt(t *testing.T) {
 		Features: []libvirtxml.DomainCPUFeature{{Policy: "disable", Name: "aes"}}}
 	on := slices.DeleteFunc(slices.Clone(model.features), func(s string) bool { return s == "pni" })
 	on = append(on, "x2apic", "hypervisor")
-	live, err := c.LiveCPU(asked, on, []string{"pni"})
+	bits := func(names ...string) cpuData {
+		d := cpuData{}
+		for _, name := range names {
+			d.add(x86Map().byName[name].data)
+		}
+		return d
+	}
+	guest := &GuestCPU{on: bits(on...), off: bits("pni")}
+	live, err := c.LiveCPU(asked, guest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +292,7 @@ func TestLiveCPUShowsWhatQEMUMadeOfIt(t *testing.T) {
 		t.Errorf("check %q, features %s", live.Check, diff)
 	}
 	asked.Check = "full"
-	_, err = c.LiveCPU(asked, on, []string{"pni"})
+	_, err = c.LiveCPU(asked, guest)
 	if got := outcome(nil, err); got != "error 9: operation failed: guest CPU doesn't match specification: extra features: x2apic,hypervisor, missing features: pni" {
 		t.Error(got)
 	}

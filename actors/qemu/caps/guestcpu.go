@@ -1,11 +1,13 @@
 package caps
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"libvirt.org/go/libvirtxml"
 
+	"virtree/actors/qemu/qmp"
 	"virtree/wire/liberr"
 )
 
@@ -139,13 +141,71 @@ func (c *Caps) translate(virtType string, cpu *libvirtxml.DomainCPU) error {
 	return nil
 }
 
+// GuestCPU is what QEMU made of a guest's CPU.
+type GuestCPU struct {
+	on  cpuData // what the guest sees
+	off cpuData // what was asked for and could not be had
+}
+
+// ReadGuestCPU asks a started QEMU for its first CPU, whose QOM path query-cpus-fast tells. nil for processors other
+// than x86.
+func ReadGuestCPU(ctx context.Context, x qmp.Executor, path string) (*GuestCPU, error) {
+	g := &GuestCPU{}
+	for _, read := range []struct {
+		property string
+		into     *cpuData
+	}{{"feature-words", &g.on}, {"filtered-features", &g.off}} {
+		var words []struct {
+			EAX      uint32  `json:"cpuid-input-eax"`
+			ECX      *uint32 `json:"cpuid-input-ecx"`
+			Register string  `json:"cpuid-register"`
+			Features uint32  `json:"features"`
+		}
+		if err := qmp.QOMGet(ctx, x, path, read.property, &words); err != nil {
+			if qmp.IsClass(err, qmp.ClassGeneric) {
+				return nil, nil
+			}
+			return nil, err
+		}
+		*read.into = cpuData{}
+		for _, w := range words {
+			k := leaf{in: w.EAX}
+			if w.ECX != nil {
+				k.subin = *w.ECX
+			}
+			var bits registers
+			if i := slices.Index([]string{"EAX", "EBX", "ECX", "EDX"}, w.Register); i >= 0 {
+				bits[i] = w.Features
+			}
+			read.into.set(k, bits)
+		}
+	}
+	// The features that live in registers are not among the words; where the guest has none of the registers, it has
+	// none of them.
+	m := x86Map()
+	if !g.on.contains(m.byName["arch-capabilities"].data) && !g.on.contains(m.byName["core-capability"].data) {
+		return g, nil
+	}
+	for _, f := range m.features {
+		if !f.msr {
+			continue
+		}
+		var on bool
+		if err := qmp.QOMGet(ctx, x, path, FeatureToQEMU(f.name), &on); err != nil && !qmp.IsClass(err, qmp.ClassGeneric) {
+			return nil, err
+		}
+		if on {
+			g.on.add(f.data)
+		}
+	}
+	return g, nil
+}
+
 // LiveCPU is what a started guest's XML shows: what StartCPU made of its definition, corrected by what QEMU really did.
-// enabled are the CPU's properties that are on, refused those that were asked for and could not be had, by QEMU's names
-// (properties of /machine/unattached/device[0] and its "unavailable-features").
 //
 // A definition with check='full' must be met to the letter; the error then says what differs.
-func (c *Caps) LiveCPU(cpu *libvirtxml.DomainCPU, enabled, refused []string) (*libvirtxml.DomainCPU, error) {
-	if cpu == nil || cpu.Model == nil || cpu.Mode != "" && cpu.Mode != "custom" || archFamily(c.Arch) != "x86" {
+func (c *Caps) LiveCPU(cpu *libvirtxml.DomainCPU, guest *GuestCPU) (*libvirtxml.DomainCPU, error) {
+	if guest == nil || cpu == nil || cpu.Model == nil || cpu.Mode != "" && cpu.Mode != "custom" || archFamily(c.Arch) != "x86" {
 		return cpu, nil
 	}
 	m := x86Map()
@@ -162,7 +222,7 @@ func (c *Caps) LiveCPU(cpu *libvirtxml.DomainCPU, enabled, refused []string) (*l
 	if err != nil {
 		return nil, err
 	}
-	on, off := m.bits(enabled), m.bits(refused)
+	on, off := guest.on, guest.off
 	named := &NamedCPU{Features: asked.Features}
 	var extra, missing []string
 	full := cpu.Check == "full"
@@ -200,17 +260,6 @@ func (c *Caps) LiveCPU(cpu *libvirtxml.DomainCPU, enabled, refused []string) (*l
 	out.Features = domainFeatures(named.Features)
 	out.Mode, out.Match, out.Check = "custom", "exact", "full"
 	return out, nil
-}
-
-// bits are the features named by QEMU.
-func (m *cpuMap) bits(names []string) cpuData {
-	d := cpuData{}
-	for _, name := range names {
-		if f := m.byName[name]; f != nil {
-			d.add(f.data)
-		}
-	}
-	return d
 }
 
 func domainFeatures(list []CPUFeature) []libvirtxml.DomainCPUFeature {

@@ -38,9 +38,8 @@ var moving = regexp.MustCompile(`(<memory unit='KiB'>)\d+|(<pages unit='KiB' siz
 func TestCapabilitiesEqualTheReferences(t *testing.T) {
 	want := reference(t, "capabilities")
 	facts := HostFacts{
-		Node: node.Host(),
-		SecurityModels: []SecurityModel{{Model: "none", DOI: "0"}, {Model: "dac", DOI: "0", BaseLabels: []BaseLabel{
-			{"kvm", "+64055:+64055"}, {"qemu", "+64055:+64055"}}}},
+		Node:           node.Host(),
+		SecurityModels: SecurityModels(true, 64055, 64055),
 	}
 	got := Capabilities(facts, sharedFinder.All(testContext(t)))
 	got, want = moving.ReplaceAllString(got, "$1$2$3"), moving.ReplaceAllString(want, "$1$2$3")
@@ -77,7 +76,7 @@ func TestDomainCapabilitiesEqualTheReferences(t *testing.T) {
 		{VirtType: "foo"},
 		{VirtType: "xen"},
 	} {
-		t.Run(strings.Join([]string{q.Emulator, q.Arch, q.Machine, q.VirtType}, ","), func(t *testing.T) {
+		t.Run(strings.Join([]string{q.Emulator, q.Arch, q.Machine, q.VirtType}, " "), func(t *testing.T) {
 			args := []string{"domcapabilities"}
 			for flag, v := range map[string]string{"--emulatorbin": q.Emulator, "--arch": q.Arch, "--machine": q.Machine, "--virttype": q.VirtType} {
 				if v != "" {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"virtree/actors/internal/disk"
@@ -51,12 +52,16 @@ func identify(binary string, kvm bool) (identity, error) {
 			id.ModuleMTime = max(id.ModuleMTime, fi.ModTime().UnixNano())
 		}
 	}
-	host := node.Host()
-	id.Kernel = host.KernelVersion()
-	id.CPU = host.CPUSignature()
-	id.Microcode = host.MicrocodeVersion()
+	h := hostIdentity()
+	id.Kernel, id.CPU, id.Microcode = h.Kernel, h.CPU, h.Microcode
 	return id, nil
 }
+
+// hostIdentity is the part that stays as long as we run.
+var hostIdentity = sync.OnceValue(func() identity {
+	host := node.Host()
+	return identity{Kernel: host.KernelVersion(), CPU: host.CPUSignature(), Microcode: host.MicrocodeVersion()}
+})
 
 // KVMUsable says whether this process can open /dev/kvm.
 func KVMUsable() bool {
