@@ -82,8 +82,19 @@ func topOf(p *Process) *supervisors.Node {
 	if p.Tree == nil {
 		return &supervisors.Node{Name: supervisors.RootName, ID: supervisors.RootName, Kind: "supervisor", State: p.State, OSPid: p.PID, LastError: p.Error}
 	}
-	p.Tree.OSPid = p.PID
-	return p.Tree
+	top := clone(p.Tree)
+	top.OSPid = p.PID
+	return top
+}
+
+// clone copies a tree, so that what is hung into it does not show in the process's own.
+func clone(n *supervisors.Node) *supervisors.Node {
+	c := *n
+	c.Children = nil
+	for _, child := range n.Children {
+		c.Children = append(c.Children, clone(child))
+	}
+	return &c
 }
 
 // hang puts the process of a branch where the branch is.
@@ -112,8 +123,8 @@ func hang(top *supervisors.Node, p *Process) {
 	only.Graft(p.Name, p.Tree)
 }
 
-// Find finds the actor that somebody means by a path: its id, or the title of an object, the name of a branch, of a
-// client, of anything. The process is the one to ask about it.
+// Find finds the actor that somebody means by a path: its id, or the title of an object, or the name of a branch, a
+// client, anything. Where that is not one actor, "process:path" says in which process. The result names the process to ask.
 func (p *Picture) Find(path string) (*Process, *supervisors.Node, error) {
 	type hit struct {
 		process *Process
@@ -121,8 +132,12 @@ func (p *Picture) Find(path string) (*Process, *supervisors.Node, error) {
 	}
 	var best []hit
 	rank := 0
+	only, rest, explicit := strings.Cut(path, ":")
+	if explicit = explicit && slices.ContainsFunc(p.Processes, func(o *Process) bool { return o.Name == only }); explicit {
+		path = rest
+	}
 	for _, process := range p.Processes {
-		if process.Tree == nil {
+		if process.Tree == nil || explicit && process.Name != only {
 			continue
 		}
 		for _, top := range append([]*supervisors.Node{process.Tree}, process.Servers...) {
@@ -132,11 +147,11 @@ func (p *Picture) Find(path string) (*Process, *supervisors.Node, error) {
 					return
 				}
 				// The keeper of a process and the branch in it have the same id: the branch is meant.
-				if process.Name == splitRoot && slices.ContainsFunc(p.Processes, func(o *Process) bool { return o.Name == n.Name && o.Tree != nil }) {
+				if !explicit && process.Name == splitRoot && slices.ContainsFunc(p.Processes, func(o *Process) bool { return o.Name == n.Name && o.Tree != nil }) {
 					return
 				}
-				// Every process has a root and an inspector; without a process before it that is the whole tree's.
-				if process.Name != splitRoot && process.Name != monolith && n.ID == supervisors.RootName && p.Mode == "split" {
+				// Every process has a root: the one above all is meant.
+				if !explicit && process.Name != splitRoot && process.Name != monolith && n.ID == supervisors.RootName && p.Mode == "split" {
 					return
 				}
 				if r > rank {
@@ -159,9 +174,11 @@ func (p *Picture) Find(path string) (*Process, *supervisors.Node, error) {
 	return nil, nil, fmt.Errorf("%q may be %s", path, strings.Join(names, ", "))
 }
 
-// match says how well a path names a node: 0 not, then by name, by title, by id. "process:id" is always exact.
+// match says how well a path names a node: 0 not at all, then by name, by title, by id.
 func match(n *supervisors.Node, path string) int {
 	switch path {
+	case "":
+		return 0
 	case n.ID:
 		return 3
 	case n.Title:

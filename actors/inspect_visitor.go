@@ -97,13 +97,13 @@ type FaultsRefused struct{ Message string }
 
 func (e *FaultsRefused) Error() string { return e.Message }
 
-// all asks every process at once.
-func (v *Visitor) all(msg func() any, take func(i int, socket string, answer any, err error)) {
+// all asks every process at once; take is called in as many goroutines.
+func (v *Visitor) all(sockets []string, msg func() any, take func(i int, answer any, err error)) {
 	var wg sync.WaitGroup
-	for i, socket := range v.Sockets() {
+	for i, socket := range sockets {
 		wg.Go(func() {
 			answer, err := v.ask(socket, msg())
-			take(i, socket, answer, err)
+			take(i, answer, err)
 		})
 	}
 	wg.Wait()
@@ -111,10 +111,10 @@ func (v *Visitor) all(msg func() any, take func(i int, socket string, answer any
 
 // Processes describes every process, the silent ones as far as can be seen from here.
 func (v *Visitor) Processes() []*Process {
-	var mu sync.Mutex
-	var processes []*Process
-	v.all(func() any { return &Describe{} }, func(_ int, socket string, answer any, err error) {
-		p := &Process{}
+	sockets := v.Sockets()
+	processes := make([]*Process, len(sockets))
+	v.all(sockets, func() any { return &Describe{} }, func(i int, answer any, err error) {
+		p, socket := &Process{}, sockets[i]
 		if d, ok := answer.(*Described); ok && err == nil {
 			err = json.Unmarshal(d.Process, p)
 		} else if err == nil {
@@ -124,11 +124,8 @@ func (v *Visitor) Processes() []*Process {
 			p = v.silent(socket, err)
 		}
 		p.Name, p.Socket = processName(socket), socket
-		mu.Lock()
-		processes = append(processes, p)
-		mu.Unlock()
+		processes[i] = p
 	})
-	slices.SortFunc(processes, func(a, b *Process) int { return strings.Compare(a.Name, b.Name) })
 	return processes
 }
 
@@ -173,17 +170,14 @@ func (v *Visitor) pidOf(daemon string) int {
 
 // Metrics is the page of all processes that answer. Those that do not are named in the error.
 func (v *Visitor) Metrics() ([]byte, error) {
-	var mu sync.Mutex
-	var pages [][]byte
-	var silent []error
-	v.all(func() any { return &Metrics{} }, func(_ int, socket string, answer any, err error) {
-		mu.Lock()
-		defer mu.Unlock()
+	sockets := v.Sockets()
+	pages, silent := make([][]byte, len(sockets)), make([]error, len(sockets))
+	v.all(sockets, func() any { return &Metrics{} }, func(i int, answer any, err error) {
 		if m, ok := answer.(*MetricsText); ok && err == nil {
-			pages = append(pages, m.Text)
+			pages[i] = m.Text
 			return
 		}
-		silent = append(silent, fmt.Errorf("%s: %w", processName(socket), err))
+		silent[i] = fmt.Errorf("%s: %w", processName(sockets[i]), err)
 	})
 	page, err := MergeMetrics(pages)
 	return page, errors.Join(append(silent, err)...)
