@@ -14,6 +14,7 @@ func treeCommand(code *supervisors.ExitCode) *cobra.Command {
 		Short: "libvirt's daemons as one supervised tree",
 	}
 	cmd.AddCommand(runCommand(code))
+	addLookCommands(cmd, code)
 	return cmd
 }
 

@@ -113,6 +113,9 @@ func (d *daemon) start() error {
 	if err := d.startTree(); err != nil {
 		return err
 	}
+	if err := d.startInspector(); err != nil {
+		return err
+	}
 	if d.opts.Split {
 		return nil
 	}
