@@ -53,3 +53,26 @@ func lines(cmd *Command) string {
 	}
 	return b.String() + "\n"
 }
+
+// TestProbed: capabilities asked from the binary lead to the same command lines as the recorded ones.
+func TestProbed(t *testing.T) {
+	c := realCaps(t)
+	if c.Version/1000 != 7002 {
+		t.Skip("the .args files are of QEMU 7.2")
+	}
+	for _, name := range cases(t) {
+		t.Run(name, func(t *testing.T) {
+			def := parse(t, "testdata/"+name+".xml")
+			cmd, err := Build(def, c, testRuntime(t, def))
+			if err != nil {
+				if want := golden(t, name); want != "error: "+err.Error()+"\n" {
+					t.Fatal(err)
+				}
+				return
+			}
+			if want, got := golden(t, name), lines(cmd); want != got {
+				t.Errorf("recorded (-) and probed (+):\n%s", diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
+			}
+		})
+	}
+}

@@ -87,7 +87,7 @@ func cases(t testing.TB) []string {
 func testRuntime(t testing.TB, def *libvirtxml.Domain) Runtime {
 	t.Helper()
 	short := ShortName(-1, def.Name)
-	rt := Runtime{ID: -1, LibDir: "/var/lib/libvirt/qemu/domain-" + short,
+	rt := Runtime{LibDir: "/var/lib/libvirt/qemu/domain-" + short,
 		ChannelDir: "/var/lib/libvirt/qemu/channel/target/domain-" + short,
 		RAMDir:     "/var/lib/libvirt/qemu/ram/" + short,
 		Now:        time.Unix(1700000000, 0),

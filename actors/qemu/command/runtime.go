@@ -9,8 +9,6 @@ import (
 
 // Runtime is what was decided or opened before a start. All of it is owned by the caller; descriptors stay open here.
 type Runtime struct {
-	ID int // domain id; negative for a rendering that is not started
-
 	LibDir     string // the domain's own folder: monitor.sock, master-key.aes, ...
 	ChannelDir string // sockets of channels whose definition gives no path
 	RAMDir     string // files of file backed memory
@@ -26,8 +24,9 @@ type Runtime struct {
 	// By the alias of the device they belong to. Descriptors that are missing are replaced by QEMU opening the path.
 	Listeners map[string]*os.File // listening UNIX socket of a character device
 	// QEMU opens these two by path, for writing only, so that the descriptors must be just that.
-	Outputs   map[string]*os.File // of a file character device, held by the log daemon
-	Logs      map[string]*os.File // of a character device's <log>
+	Outputs map[string]*os.File // of a file character device, held by the log daemon
+	Logs    map[string]*os.File // of a character device's <log>
+
 	NICs      map[string]NIC
 	VSock     *os.File
 	TPMs      map[string]TPM

@@ -80,7 +80,6 @@ func withoutLater(options []string) []string {
 func startedRuntime(t *testing.T, def *libvirtxml.Domain) Runtime {
 	rt := testRuntime(t, def)
 	short := ShortName(value(def.ID), def.Name)
-	rt.ID = value(def.ID)
 	rt.LibDir = "/var/lib/libvirt/qemu/domain-" + short
 	rt.RAMDir = "/var/lib/libvirt/qemu/ram/" + short
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
