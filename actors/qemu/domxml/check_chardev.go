@@ -48,6 +48,9 @@ func (def *definition) checkChardevTarget(c *node) error {
 		return def.checkChannelTarget(t, typ)
 	case "serial":
 		t = c.ensure("target")
+		if err := def.checkISAPort(c, t, typ); err != nil {
+			return err
+		}
 		if m := t.kid("model"); m != nil {
 			owner, known := serialModels[m.get("name")]
 			if !known {
@@ -75,6 +78,25 @@ func (def *definition) checkChardevTarget(c *node) error {
 			return xmlError("Invalid port number: %s", p)
 		}
 		t.set("port", utoa(v))
+	}
+	return nil
+}
+
+// checkISAPort: a PC has four serial ports, and libvirt looks as soon as a document calls its port one of them.
+func (def *definition) checkISAPort(c, t *node, typ string) error {
+	if typ != "isa-serial" || def.flags&ParseTrusted != 0 || !t.has("port") {
+		return nil
+	}
+	if v, ok := t.uint("port"); ok && v >= 4 {
+		return internalError("Maximum supported number of ISA serial ports is '4'")
+	}
+	for _, o := range def.devices.all("serial") {
+		if o == c {
+			break
+		}
+		if ot := o.kid("target"); ot.get("type") == "isa-serial" && ot.get("port") == t.get("port") {
+			return internalError("target port '%s' already allocated", t.get("port"))
+		}
 	}
 	return nil
 }

@@ -26,6 +26,9 @@ func (def *definition) checkHostdev(h *node) error {
 		return unsupported("unknown host device source address type '%s'", typ)
 	}
 	src := h.kid("source")
+	if src == nil && def.flags&ParseTrusted != 0 {
+		src = h.ensure("source")
+	}
 	if src == nil {
 		return xmlError("Missing <source> element in hostdev device")
 	}

@@ -24,6 +24,10 @@ func Format(d *libvirtxml.Domain, flags FormatFlags) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if flags&Migratable != 0 {
+		flags |= Secure | Inactive
+		forMigration(root)
+	}
 	present(root, flags)
 	var b strings.Builder
 	root.write(&b, 0)
