@@ -2,6 +2,7 @@ package caps
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -49,7 +50,7 @@ func NewFinder(o Options) *Finder {
 	return &Finder{opts: o, slots: make(chan struct{}, probesAtOnce)}
 }
 
-// Get answers for one binary. An unusable one is remembered too, until its file changes.
+// Get answers for one binary. One that does not start is remembered too, until its file changes.
 func (f *Finder) Get(ctx context.Context, binary string) (*Caps, error) {
 	id, err := identify(binary, f.opts.KVM())
 	if err != nil {
@@ -95,6 +96,10 @@ func (f *Finder) fill(e *entry) {
 	c, err := Probe(ctx, e.id.Binary, e.id.KVM, f.opts.RunAs)
 	if err != nil {
 		e.err = liberr.New(liberr.FromQemu, liberr.InternalError, "%s", err.Error())
+		var failed *ProbeError
+		if !errors.As(err, &failed) || failed.Passing {
+			f.entries.CompareAndDelete(e.id.Binary, e) // who asks next tries again
+		}
 		return
 	}
 	c.share()

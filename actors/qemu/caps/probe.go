@@ -105,7 +105,7 @@ func withQEMU(ctx context.Context, binary, accel string, cred *syscall.Credentia
 		return failedToStart(binary, stderr.String())
 	}
 	if err != nil && errors.Is(err, context.DeadlineExceeded) {
-		return failedToStart(binary, "no answer within "+probeTimeout.String())
+		return &ProbeError{Binary: binary, Why: "no answer within " + probeTimeout.String(), Passing: true}
 	}
 	return err
 }
@@ -129,7 +129,10 @@ func failedToStart(binary, why string) error {
 }
 
 // ProbeError: the binary did not start or did not speak QMP.
-type ProbeError struct{ Binary, Why string }
+type ProbeError struct {
+	Binary, Why string
+	Passing     bool // it was too slow, which may be the host's fault: worth another try
+}
 
 func (e *ProbeError) Error() string {
 	return fmt.Sprintf("Failed to start QEMU binary %s for probing: %s", e.Binary, e.Why)

@@ -206,3 +206,41 @@ func BenchmarkLoadFromDisk(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkHostModel(b *testing.B) {
+	binary, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		b.Skip("no qemu-system-x86_64 on this host")
+	}
+	c, err := sharedFinder.Get(context.Background(), binary)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.HostModel("qemu", true); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkGetAgain(b *testing.B) {
+	binary, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		b.Skip("no qemu-system-x86_64 on this host")
+	}
+	for b.Loop() {
+		if _, err := sharedFinder.Get(context.Background(), binary); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCPUTable(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := parseCPUMap(cpumapText); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

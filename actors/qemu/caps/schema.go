@@ -2,6 +2,7 @@ package caps
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 )
@@ -36,6 +37,9 @@ func parseSchema(raw json.RawMessage) (schema, error) {
 	}
 	s := make(schema, len(list))
 	for _, t := range list {
+		if t == nil {
+			return nil, errors.New("a schema with a hole")
+		}
 		s[t.Meta+" "+t.Name] = t // a command and a type may share a name
 		if t.Meta != "command" && t.Meta != "event" {
 			s[t.Name] = t
@@ -84,14 +88,17 @@ func (s schema) has(query string) bool {
 	if len(parts) == 1 && strings.HasPrefix(parts[0], "!") {
 		return slices.Contains(command.Features, parts[0][1:])
 	}
-	if parts[0] == "->" {
+	if len(parts) > 0 && parts[0] == "->" {
 		return s.walk(s[command.Ret], parts[1:])
 	}
 	return s.walk(s[command.Arg], parts)
 }
 
 func (s schema) walk(t *schemaType, parts []string) bool {
-	for t != nil && t.Meta == "array" {
+	for depth := 0; t != nil && t.Meta == "array"; depth++ {
+		if depth > 8 {
+			return false // an array of itself
+		}
 		t = s[t.Element]
 	}
 	if len(parts) == 0 {
@@ -100,7 +107,11 @@ func (s schema) walk(t *schemaType, parts []string) bool {
 	if t == nil {
 		return false
 	}
-	switch part := parts[0]; part[0] {
+	part := parts[0]
+	if part == "" {
+		return false
+	}
+	switch part[0] {
 	case '^':
 		return slices.Contains(t.Values, part[1:])
 	case '!':
