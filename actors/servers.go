@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"virtree/actors/client"
 	"virtree/actors/internal/kit"
 	"virtree/sockets"
@@ -16,6 +18,7 @@ import (
 	"virtree/sockets/sasl"
 	"virtree/supervisors"
 	"virtree/wire/protocol"
+	"virtree/wire/remoting"
 )
 
 // polkitUsable tells whether clients can be sent to polkit: a tree below a folder of its own has none.
@@ -101,6 +104,9 @@ func (d *daemon) serverConfig(name string, programs []uint32, l config.Limits) *
 		Keepalive: time.Duration(l.KeepaliveInterval) * time.Second, KeepCount: int(l.KeepaliveCount),
 		Log: d.logs.Logger("client"),
 	}
+	if _, proxy := d.kind.spec.Find("proxy"); proxy {
+		conf.Elsewhere = d.serverOf
+	}
 	conf.SASL = sasl.NewServer(filepath.Join(d.paths.Config(), "passwd.scram"), d.conf.SASLAllowed)
 	authority := &polkit.Authority{}
 	conf.Polkit = func(ctx context.Context, peer sockets.Peer, readOnly bool) error {
@@ -121,6 +127,15 @@ func (d *daemon) serverConfig(name string, programs []uint32, l config.Limits) *
 		}
 	}
 	return conf
+}
+
+// serverOf is the server of the process that has a branch, to which the proxy hands connections over.
+func (d *daemon) serverOf(branch string) *actor.PID {
+	b, ok := supervisors.Host.Find(branch)
+	if !ok {
+		return nil
+	}
+	return actor.NewPID(remoting.Address(d.paths.ActorSocket(branch)), "server-"+b.Daemon)
 }
 
 // auth is how clients of one kind of socket must prove who they are.

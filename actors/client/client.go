@@ -26,6 +26,7 @@ type client struct {
 	peer   sockets.Peer
 	conn   *rpc.Conn
 	gate   *gate
+	reader *reader
 	since  time.Time
 	log    zerolog.Logger
 	server *actor.PID
@@ -50,8 +51,10 @@ type client struct {
 	events     registry
 	keepalive  *rpc.Keepalive
 	pinger     *time.Timer
+	pings      bool // the client understands pings, as another process was told
 	closeWatch bool // it asked to be told when the hypervisor's connection goes
 	closing    bool
+	handing    *handing // the connection is on its way to another process
 }
 
 // pending is a call whose answer is awaited: from a branch, or from a job of our own.
@@ -81,6 +84,10 @@ func (c *client) Receive(ctx actor.Context) {
 		c.answered(ctx, m.Serial, m)
 	case *kit.Failed:
 		c.answered(ctx, m.Serial, &call.Reply{Serial: m.Serial, Err: m.Err})
+	case *detached:
+		c.detached(ctx, m)
+	case *AdoptResult:
+		c.answered(ctx, m.Serial, m)
 	case *call.SubscribeResult:
 		c.answered(ctx, m.Serial, m)
 	case *call.StreamResult:
@@ -115,7 +122,11 @@ func (c *client) Receive(ctx actor.Context) {
 
 func (c *client) started(ctx actor.Context) {
 	c.log.Debug().Str("peer", c.peer.RemoteAddr()).Int32("pid", c.peer.PID).Uint32("uid", c.peer.UID).Msg("client connected")
-	(&reader{root: ctx.ActorSystem().Root, self: ctx.Self(), conn: c.conn, gate: c.gate}).start()
+	c.reader = &reader{root: ctx.ActorSystem().Root, self: ctx.Self(), conn: c.conn, gate: c.gate}
+	c.reader.start()
+	if c.pings {
+		c.startKeepalive(ctx)
+	}
 }
 
 // hangup ends the connection after the peer did, or after a packet that breaks the framing.

@@ -33,6 +33,10 @@ type Config struct {
 	// Branch finds a branch's actor; nil when the tree has none.
 	Branch func(name string) *actor.PID
 
+	// Elsewhere names the server of the process that has the branch, for a daemon that only opens doors: the
+	// connection is handed over to it. nil where calls are to be relayed or served here.
+	Elsewhere func(branch string) *actor.PID
+
 	Auth       func(sockets.Kind) Auth
 	Polkit     func(ctx context.Context, peer sockets.Peer, readOnly bool) error // nil without polkit
 	SASL       *sasl.Server                                                      // nil without SASL

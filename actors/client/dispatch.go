@@ -20,6 +20,11 @@ func (c *client) packet(ctx actor.Context, p *rpc.Packet) {
 		p.Release()
 		return
 	}
+	if c.handing != nil {
+		c.handing.add(p)
+		c.done(p)
+		return
+	}
 	switch p.Type {
 	case rpc.Call, rpc.CallWithFDs:
 		if c.inFlight >= c.conf.Limits.InFlight {

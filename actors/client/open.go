@@ -86,6 +86,12 @@ func (c *client) connectOpen(ctx actor.Context, p *rpc.Packet) (protocol.Encoder
 	if to == nil {
 		return nil, liberr.New(liberr.FromNone, liberr.NoConnect, "%s", name)
 	}
+	if c.mayHandOver() {
+		if server := c.conf.Elsewhere(c.conf.Drivers[scheme]); server != nil {
+			c.handOver(server, p)
+			return nil, errLater
+		}
+	}
 	c.scheme, c.uri = scheme, uri
 	header := p.Header
 	pend := &pending{bytes: len(p.Payload) + overhead}

@@ -1,7 +1,11 @@
 package client
 
 import (
+	"errors"
+	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -78,6 +82,27 @@ type reader struct {
 	conn *rpc.Conn
 	gate *gate
 	host *dispatch.Host
+
+	give atomic.Bool // the connection is to be given away
+}
+
+// detached is a connection that this process does not read any more.
+type detached struct {
+	fd    int
+	ahead []byte
+	err   error
+}
+
+// giveAway asks the reader to detach the connection; detached comes when it has.
+func (r *reader) giveAway() {
+	r.give.Store(true)
+	_ = r.conn.SetReadDeadline(time.Unix(1, 0)) // in case it waits in ReadPacket
+}
+
+func (r *reader) detach() {
+	fd, ahead, err := r.conn.Detach()
+	r.root.Send(r.self, &detached{fd, ahead, err})
+	r.host.Close()
 }
 
 func (r *reader) start() {
@@ -88,8 +113,15 @@ func (r *reader) start() {
 // run ends with the connection, or when another goroutine has taken over.
 func (r *reader) run() {
 	for {
+		if r.give.Load() {
+			r.detach()
+			return
+		}
 		p, err := r.conn.ReadPacket()
 		if err != nil {
+			if r.give.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+				continue
+			}
 			r.root.Send(r.self, &hangup{err})
 			r.host.Close()
 			return

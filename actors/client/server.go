@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -120,6 +121,8 @@ func (s *server) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *accepted:
 		s.accept(ctx, m)
+	case *Adopt:
+		s.adopt(ctx, m)
 	case *authDone:
 		if c := s.clients[m.id]; c != nil && !c.authed {
 			c.authed = true
@@ -149,42 +152,52 @@ func (s *server) Receive(ctx actor.Context) {
 
 // accept starts the actor of a new client, unless the server is full.
 func (s *server) accept(ctx actor.Context, a *accepted) {
+	if why := s.admit(ctx, a.conn.Transport(), a.peer, nil); why != "" {
+		_ = a.conn.Close()
+	}
+}
+
+// admit starts a client's actor on a connection, or says why not. handed is what comes with a connection that
+// another process has begun with: its client is authenticated.
+func (s *server) admit(ctx actor.Context, conn net.Conn, peer sockets.Peer, handed *Adopt) (why string) {
 	l := s.conf.Limits
 	full := len(s.clients) >= l.Clients
 	// Only clients that must authenticate can be anonymous; the others are done when they connect.
-	must := s.conf.Auth(a.peer.Kind) != AuthNone && !(a.peer.UID == 0 && a.peer.Kind.Unix())
+	must := handed == nil && s.conf.Auth(peer.Kind) != AuthNone && !(peer.UID == 0 && peer.Kind.Unix())
 	if s.paused || full || must && s.unauth >= l.Unauth {
 		s.conf.Log.Error().Int("clients", len(s.clients)).Int("max", l.Clients).Int("unauthenticated", s.unauth).
-			Msg("Too many active clients, dropping connection from " + a.peer.RemoteAddr())
-		_ = a.conn.Close()
-		return
+			Msg("Too many active clients, dropping connection from " + peer.RemoteAddr())
+		return "too many clients are connected"
 	}
-	if a.peer.Kind == sockets.Admin && a.peer.UID != uint32(os.Geteuid()) {
-		s.conf.Log.Error().Uint32("uid", a.peer.UID).Msg("admin client refused: it is another user")
-		_ = a.conn.Close()
-		return
+	if peer.Kind == sockets.Admin && peer.UID != uint32(os.Geteuid()) {
+		s.conf.Log.Error().Uint32("uid", peer.UID).Msg("admin client refused: it is another user")
+		return "another user"
 	}
 	s.nextID++
 	id := s.nextID
 	c := &client{
-		conf: s.conf, id: id, kind: a.peer.Kind, peer: a.peer,
+		conf: s.conf, id: id, kind: peer.Kind, peer: peer,
 		gate: newGate(l.BytesHeld), since: time.Now(), server: ctx.Self(),
 		log:    s.conf.Log.With().Uint64("client", id).Logger(),
-		caller: callerOf(a.peer, id, a.peer.Kind == sockets.ReadOnly, s.conf.Session),
+		caller: callerOf(peer, id, peer.Kind == sockets.ReadOnly, s.conf.Session),
 		authed: !must,
 	}
-	c.conn = rpc.NewConn(a.conn.Transport(), nil)
+	opts := &rpc.Options{}
+	if handed != nil {
+		opts.Ahead, c.pings = handed.Ahead, handed.Keepalive
+	}
+	c.conn = rpc.NewConn(conn, opts)
 	pid, err := ctx.SpawnNamed(kit.Props(func() actor.Actor { return c }, kit.Kind("client"), kit.Limit(0)), fmt.Sprintf("client-%d", id))
 	if err != nil {
 		s.conf.Log.Error().Err(err).Msg("cannot start a client's actor")
-		_ = c.conn.Close()
-		return
+		return err.Error()
 	}
-	s.clients[id] = &member{pid: pid, authed: !must, since: c.since, peer: a.peer}
+	s.clients[id] = &member{pid: pid, authed: !must, since: c.since, peer: peer}
 	if must {
 		s.unauth++
 	}
 	s.changed()
+	return ""
 }
 
 // left forgets a client that is gone.

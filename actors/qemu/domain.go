@@ -67,6 +67,8 @@ type instance struct {
 	ending        bool   // a job is taking it down
 	started       bool   // the start was applied; before that events are kept
 	early         []qmp.Event
+	cpuTime       uint64 // as it was read at cpuRead
+	cpuRead       time.Time
 	release       func() // lets the daemon go idle
 	vnet          []string
 	saving, dirty bool       // a status file is being written; another one is due

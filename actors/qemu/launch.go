@@ -18,6 +18,7 @@ import (
 	"virtree/actors/internal/kit"
 	"virtree/actors/qemu/caps"
 	"virtree/actors/qemu/command"
+	"virtree/actors/qemu/domxml"
 	"virtree/actors/qemu/qmp"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
@@ -113,7 +114,7 @@ func (p *launchPlan) complete(context.Context, *kit.Undo) error {
 	id := int(p.id)
 	p.def.ID = &id
 	command.AssignNodes(p.def)
-	return assignAliases(p.def)
+	return domxml.AssignAliases(p.def)
 }
 
 // folders makes the domain's own folder and the ones its sockets live in.
@@ -134,7 +135,7 @@ func (p *launchPlan) folders(_ context.Context, undo *kit.Undo) error {
 		return liberr.System(liberr.FromQemu, err, "failed to create master key file '%s'", key)
 	}
 	p.rt = command.Runtime{
-		ID: int(p.id), LibDir: p.dir, ChannelDir: channels, RAMDir: filepath.Join(lib, "ram", short),
+		LibDir: p.dir, ChannelDir: channels, RAMDir: filepath.Join(lib, "ram", short),
 		Now: time.Now(), Environment: p.environment(),
 	}
 	return nil

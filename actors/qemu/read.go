@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"libvirt.org/go/libvirtxml"
@@ -50,7 +51,7 @@ func (d *domain) info(ctx actor.Context, r *call.Request, _ *protocol.DomainGetI
 		return nil
 	}
 	ret.Memory = currentMemory(def)
-	ns, err := cpuTime(d.run.proc.pid) // procfs answers at once, whatever the process does
+	ns, err := d.run.cpu(time.Now()) // procfs answers at once, whatever the process does
 	if err != nil {
 		return liberr.New(liberr.FromQemu, liberr.OperationFailed, "cannot read cputime for domain").WithCause(err)
 	}
@@ -85,6 +86,19 @@ func currentVCPUs(def *libvirtxml.Domain) int {
 		return int(def.VCPU.Current)
 	}
 	return maxVCPUs(def)
+}
+
+// cpu is the guest's CPU time. The kernel counts it in ticks of 10 ms, so what was read within one is as
+// good as new.
+func (r *instance) cpu(now time.Time) (uint64, error) {
+	if now.Sub(r.cpuRead) < time.Second/clockTick {
+		return r.cpuTime, nil
+	}
+	ns, err := cpuTime(r.proc.pid)
+	if err == nil {
+		r.cpuTime, r.cpuRead = ns, now
+	}
+	return ns, err
 }
 
 // clockTick is the kernel's USER_HZ, which is 100 on every architecture Go runs on.

@@ -22,6 +22,9 @@ type Options struct {
 	// message) and may not call the Conn.
 	OnDrain func()
 
+	// Ahead was read from the connection before: what Detach returned.
+	Ahead []byte
+
 	// OnPong, if set, is told of PONG packets, by the goroutine in ReadPacket.
 	OnPong func()
 }
@@ -57,7 +60,9 @@ func NewConn(nc net.Conn, opt *Options) *Conn {
 	if c.opt.MaxQueue <= 0 {
 		c.opt.MaxQueue = 64 << 20
 	}
-	c.rd = reader{src: plainSource{nc}, buf: make([]byte, readBuffer)}
+	c.rd = reader{src: plainSource{nc}, buf: make([]byte, max(readBuffer, len(c.opt.Ahead)))}
+	c.rd.w = copy(c.rd.buf, c.opt.Ahead)
+	c.opt.Ahead = nil
 	c.wr = writer{conn: nc, opt: &c.opt}
 	if s := rawSocket(nc); s != nil {
 		c.rd.src, c.wr.sock = s, s
