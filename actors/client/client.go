@@ -101,6 +101,8 @@ func (c *client) Receive(ctx actor.Context) {
 			delete(c.jobs, m.Serial)
 			then(ctx, m.Err)
 		}
+	case *resubscribe:
+		c.resubscribe(ctx)
 	case *tick:
 		c.ping(ctx)
 	case *actor.Started:
@@ -204,7 +206,9 @@ func (c *client) lost(ctx actor.Context, who *actor.PID) {
 		p.then(ctx, &call.Reply{Err: liberr.New(liberr.FromRPC, liberr.RPC, "the %s driver has gone away", who.Id)})
 		c.finished(ctx, p)
 	}
-	c.events.lost(who)
+	if c.events.lost(who) {
+		c.resubscribeLater(ctx)
+	}
 	if c.closeWatch && c.opened && who.Id == c.conf.Drivers[c.scheme] {
 		c.closeWatch = false
 		msg := protocol.ConnectEventConnectionClosedMsg{Reason: closeReasonError}

@@ -39,13 +39,51 @@ func (r *registry) release(ctx actor.Context) {
 	r.subscribed = nil
 }
 
-// lost forgets the subscription to a branch that died; what was registered is subscribed again with the
-// next registration or call that reaches the branch.
-func (r *registry) lost(who *actor.PID) {
+// lost forgets the subscription to a branch that died, and tells whether somebody registered for its events.
+func (r *registry) lost(who *actor.PID) bool {
 	for name, pid := range r.subscribed {
 		if pid.Id == who.Id && pid.Address == who.Address {
 			delete(r.subscribed, name)
+			return len(r.list) > 0
 		}
+	}
+	return false
+}
+
+// resubscribe reminds a client that a branch it had subscribed to was lost.
+type resubscribe struct{}
+
+// Urgent keeps the gap in the events short.
+func (*resubscribe) Urgent() bool { return true }
+
+// resubscribePause is how long a branch gets to come back before it is asked again.
+const resubscribePause = 200 * time.Millisecond
+
+func (c *client) resubscribeLater(ctx actor.Context) {
+	root, self := ctx.ActorSystem().Root, ctx.Self()
+	time.AfterFunc(resubscribePause, func() { root.Send(self, &resubscribe{}) })
+}
+
+// resubscribe subscribes to every branch that registrations need and that does not deliver: the branch was
+// restarted, and has forgotten its subscribers.
+func (c *client) resubscribe(ctx actor.Context) {
+	asked := map[string]bool{}
+	for _, reg := range c.events.list {
+		branch := c.eventBranch(reg.object)
+		if _, ok := c.events.subscribed[branch]; ok || branch == "" || asked[branch] || c.closing {
+			continue
+		}
+		asked[branch] = true
+		to := c.conf.Branch(branch)
+		if to == nil {
+			c.resubscribeLater(ctx)
+			continue
+		}
+		c.subscribe(ctx, branch, to, func(ctx actor.Context, err *liberr.Error) {
+			if err != nil {
+				c.resubscribeLater(ctx)
+			}
+		})
 	}
 }
 
@@ -82,7 +120,7 @@ func (c *client) register(ctx actor.Context, p *rpc.Packet, reg registration, le
 		c.events.list = append(c.events.list, reg)
 		return answer(reg.id), nil
 	}
-	c.subscribe(ctx, branch, to, func(err *liberr.Error) {
+	c.subscribe(ctx, branch, to, func(_ actor.Context, err *liberr.Error) {
 		if err != nil {
 			c.refuse(p, err)
 			return
@@ -94,8 +132,8 @@ func (c *client) register(ctx actor.Context, p *rpc.Packet, reg registration, le
 }
 
 // subscribe asks a branch for its events.
-func (c *client) subscribe(ctx actor.Context, branch string, to *actor.PID, then func(*liberr.Error)) {
-	pend := &pending{then: func(_ actor.Context, answer any) {
+func (c *client) subscribe(ctx actor.Context, branch string, to *actor.PID, then func(actor.Context, *liberr.Error)) {
+	pend := &pending{then: func(ctx actor.Context, answer any) {
 		err := liberr.New(liberr.FromRPC, liberr.InternalError, "unexpected answer %T", answer)
 		switch m := answer.(type) {
 		case *call.SubscribeResult:
@@ -109,7 +147,7 @@ func (c *client) subscribe(ctx actor.Context, branch string, to *actor.PID, then
 			}
 			c.events.subscribed[branch] = to
 		}
-		then(err)
+		then(ctx, err)
 	}}
 	serial, _ := c.asks.Add(to, time.Time{}, pend)
 	c.watch(ctx, to)

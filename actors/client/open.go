@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ func init() {
 		protocol.ConnectClose.Procedure:                            (*client).connectClose,
 		protocol.ConnectGetURI.Procedure:                           (*client).connectURI,
 		protocol.ConnectSupportsFeature.Procedure:                  (*client).feature,
+		protocol.ConnectIsSecure.Procedure:                              (*client).isSecure,
 		protocol.ConnectRegisterCloseCallback.Procedure:            (*client).registerClose,
 		protocol.ConnectUnregisterCloseCallback.Procedure:          (*client).unregisterClose,
 		protocol.ConnectSetIdentity.Procedure:                      (*client).setIdentity,
@@ -97,6 +99,9 @@ func (c *client) connectOpen(ctx actor.Context, p *rpc.Packet) (protocol.Encoder
 	pend := &pending{bytes: len(p.Payload) + overhead}
 	pend.then = func(ctx actor.Context, answer any) {
 		r, _ := answer.(*call.Reply)
+		if r != nil && errors.Is(r.Err, liberr.NoSupportCode) {
+			r = &call.Reply{} // the branch is there and has nothing to say about opening
+		}
 		if r != nil && r.Err == nil {
 			c.opened = true
 		}
@@ -191,13 +196,26 @@ func (c *client) feature(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, er
 		return yes, nil
 	}
 	to, err := c.route(protocol.ConnectSupportsFeature.Procedure)
-	if !c.opened {
-		err = liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
-	}
 	if err != nil {
 		return nil, err
 	}
+	if !hypervisors[c.scheme] {
+		return &protocol.ConnectSupportsFeatureRet{}, nil
+	}
 	c.forward(ctx, p, protocol.ConnectSupportsFeature.Procedure, to)
+	return nil, errLater
+}
+
+// isSecure: a connection to a secondary driver ends in this host's daemons; a hypervisor answers for itself.
+func (c *client) isSecure(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
+	to, err := c.route(protocol.ConnectIsSecure.Procedure)
+	if err != nil {
+		return nil, err
+	}
+	if !hypervisors[c.scheme] {
+		return &protocol.ConnectIsSecureRet{Secure: 1}, nil
+	}
+	c.forward(ctx, p, protocol.ConnectIsSecure.Procedure, to)
 	return nil, errLater
 }
 
