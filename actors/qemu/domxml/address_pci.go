@@ -194,7 +194,7 @@ func (def *definition) connects(d *node) connect {
 		return modern(d.get("model"))
 	case "interface":
 		if d.get("type") == "hostdev" {
-			return pcie
+			return def.assigned(d, pcie)
 		}
 		m := d.kid("model").get("type")
 		switch {
@@ -222,8 +222,10 @@ func (def *definition) connects(d *node) connect {
 		return modern(d.get("model"))
 	case "hostdev":
 		switch d.get("type") {
-		case "pci", "mdev":
-			if d.get("type") == "mdev" && d.get("model") != "vfio-pci" {
+		case "pci":
+			return def.assigned(d, pcie)
+		case "mdev":
+			if d.get("model") != "vfio-pci" {
 				return 0
 			}
 			return pcie
@@ -284,6 +286,22 @@ func (def *definition) connects(d *node) connect {
 		return 0
 	}
 	return 0
+}
+
+// assigned says where a device of the host goes: where it would sit on a board.
+func (def *definition) assigned(d *node, pcie connect) connect {
+	if pcie == pciDevice {
+		return pcie
+	}
+	address := d.kid("source/address")
+	host := elem("device")
+	a := address.clone()
+	a.set("type", "pci")
+	host.add(a)
+	if p, ok := pciAddressOf(host); ok && !def.env.pciExpress(p.String()) {
+		return pciDevice
+	}
+	return pcie
 }
 
 // isolation is the group of a device that must not share its bus; only POWER guests have such.

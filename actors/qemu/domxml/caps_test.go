@@ -55,5 +55,6 @@ func referenceEnv(t testing.TB) Env {
 			return nil, liberr.New(liberr.FromQemu, liberr.SystemError, "Cannot check QEMU binary %s: No such file or directory", bin)
 		},
 		SecurityModels: []string{"none"},
+		PCIExpress:     func(address string) bool { return address != "0000:00:01.0" },
 	}
 }

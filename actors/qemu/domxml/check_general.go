@@ -491,6 +491,10 @@ func (def *definition) checkSecLabels() error {
 		if typ == "dynamic" && l.get("relabel") == "no" {
 			return unsupported("dynamic label type must use resource relabeling")
 		}
+		if typ == "dynamic" && l.get("model") == "none" {
+			typ = "none"
+			l.set("type", "none")
+		}
 		if typ == "dynamic" && !l.has("model") {
 			if models := def.env.SecurityModels; len(models) > 0 && models[0] != "none" {
 				l.set("model", models[0])

@@ -315,7 +315,34 @@ func (def *definition) checkNUMACPUs() error {
 	if last >= count || count == 0 {
 		return internalError("CPU IDs in <numa> exceed the <vcpu> count")
 	}
+	def.fillFirstCell(cells, count)
 	return nil
+}
+
+// fillFirstCell puts the CPUs no cell claims into the first.
+func (def *definition) fillFirstCell(cells []*node, count int) {
+	if len(cells) == 0 {
+		return
+	}
+	claimed := make(bitmap, count)
+	for _, c := range cells {
+		if b, err := parseBitmap(c.get("cpus")); err == nil {
+			for i, on := range b {
+				claimed[i] = claimed[i] || on
+			}
+		}
+	}
+	if claimed.count() == count {
+		return
+	}
+	mine := make(bitmap, count)
+	if b, err := parseBitmap(cells[0].get("cpus")); err == nil {
+		copy(mine, b)
+	}
+	for i, on := range claimed {
+		mine[i] = mine[i] || !on
+	}
+	cells[0].set("cpus", mine.String())
 }
 
 // defaultBoot names the disk where nothing says what to boot from.

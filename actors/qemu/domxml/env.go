@@ -23,6 +23,10 @@ type Env struct {
 	// SecurityModels lists the security drivers in use besides "dac", the default one first.
 	SecurityModels []string
 
+	// PCIExpress says whether the host's device "0000:06:12.5" is a PCI Express one, and so where it may sit in a
+	// guest; nil asks sysfs.
+	PCIExpress func(address string) bool
+
 	// NewUUID and NewMAC make identities for what has none; nil means random ones.
 	NewUUID func() string
 	NewMAC  func() string
@@ -50,6 +54,13 @@ func (e *Env) nvramDir() string {
 		return "/var/lib/libvirt/qemu/nvram"
 	}
 	return e.NVRAMDir
+}
+
+func (e *Env) pciExpress(address string) bool {
+	if e.PCIExpress != nil {
+		return e.PCIExpress(address)
+	}
+	return hostPCIExpress(address)
 }
 
 func (e *Env) uuid() string {

@@ -12,7 +12,10 @@ import (
 
 // What libvirtd refuses is refused with its code and its words.
 func TestRefusesAsLibvirt(t *testing.T) {
-	env := referenceEnv(t)
+	refuses(t, referenceEnv(t))
+}
+
+func refuses(t *testing.T, env Env) {
 	files, _ := filepath.Glob("testdata/reject/*.in.xml")
 	for _, file := range files {
 		base := strings.TrimSuffix(file, ".in.xml")
