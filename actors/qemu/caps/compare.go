@@ -2,8 +2,6 @@ package caps
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"virtree/wire/liberr"
@@ -267,8 +265,5 @@ func CPUModelNames(arch string) ([]string, error) {
 	if names, ok := otherModels[archFamily(arch)]; ok {
 		return names, nil
 	}
-	if !slices.Contains(slices.Collect(maps.Keys(otherModels)), archFamily(arch)) {
-		return nil, liberr.New(liberr.FromCPU, liberr.NoSupportCode, "'%s' architecture is not supported by CPU driver", arch)
-	}
-	return nil, nil
+	return nil, liberr.New(liberr.FromCPU, liberr.NoSupportCode, "'%s' architecture is not supported by CPU driver", arch)
 }

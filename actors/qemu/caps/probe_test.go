@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -187,6 +188,20 @@ func TestAHungBinaryEndsWithItsContext(t *testing.T) {
 	}
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("took %v", took)
+	}
+}
+
+func TestProbingAsAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	binary, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		t.Skip("no qemu-system-x86_64 on this host")
+	}
+	c, err := Probe(testContext(t), binary, false, &syscall.Credential{Uid: 65534, Gid: 65534})
+	if err != nil || c.KVM || !c.HasDevice("virtio-blk-pci") {
+		t.Errorf("%v, %v", c, err)
 	}
 }
 
