@@ -78,7 +78,7 @@ func assignAliases(def *libvirtxml.Domain) {
 		modules[count]++
 	}
 	for i := range d.Shmems {
-		set(&d.Shmems[i].Alias, "%s", d.Shmems[i].Name)
+		set(&d.Shmems[i].Alias, "shmem%d", i)
 	}
 	for i := range d.Consoles {
 		c := &d.Consoles[i]

@@ -87,6 +87,17 @@ func (b *builder) audio(a *libvirtxml.DomainAudio) (Props, error) {
 		}
 		sdl("in", a.SDL.Input)
 		sdl("out", a.SDL.Output)
+	case a.CoreAudio != nil:
+		driver("coreaudio")
+		core := func(name string, c *libvirtxml.DomainAudioCoreAudioChannel) {
+			if c != nil {
+				s := channel(&c.DomainAudioChannel)
+				s.count("buffer-count", c.BufferCount)
+				audioSide(&p, name, s)
+			}
+		}
+		core("in", a.CoreAudio.Input)
+		core("out", a.CoreAudio.Output)
 	case a.SPICE != nil:
 		driver("spice")
 		if a.SPICE.Input != nil {

@@ -43,6 +43,9 @@ func (b *builder) channel(c *libvirtxml.DomainChannel) error {
 	}
 	p.Set("chardev", "char"+alias)
 	p.Set("id", alias)
+	if name == "" && source != nil && source.SpiceVMC != nil {
+		name = "com.redhat.spice.0"
+	}
 	p.text("name", name)
 	return b.device(p)
 }

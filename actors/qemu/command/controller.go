@@ -168,9 +168,11 @@ func (b *builder) usbController(c *libvirtxml.DomainController) (Props, error) {
 }
 
 // scsiModels are QEMU's names of SCSI controllers that are not virtio.
+//
+// Compat: libvirt 9.0.0 says "dc-390", which no QEMU knows; the device is the one its definition means.
 var scsiModels = map[string]string{
 	"lsilogic": "lsi", "lsisas1068": "mptsas1068", "lsisas1078": "megasas", "vmpvscsi": "pvscsi",
-	"am53c974": "am53c974", "dc390": "dc-390", "ibmvscsi": "spapr-vscsi",
+	"am53c974": "am53c974", "dc390": "dc390", "ibmvscsi": "spapr-vscsi",
 }
 
 // narrowSCSI says whether a controller knows targets only, without channels and units below them.

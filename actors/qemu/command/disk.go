@@ -2,6 +2,7 @@ package command
 
 import (
 	"strconv"
+	"strings"
 
 	"libvirt.org/go/libvirtxml"
 )
@@ -145,7 +146,8 @@ func (b *builder) diskDevice(d *libvirtxml.DomainDisk, node string) (Props, erro
 			p.Set("bios-chs-trans", g.Trans)
 		}
 	}
-	p.text("serial", d.Serial)
+	// Compat: a space in a serial number has a backslash before it, a relic of shell quoting that guests have seen since.
+	p.text("serial", strings.ReplaceAll(d.Serial, " ", "\\ "))
 	errorPolicy(&p, drv)
 	return p, nil
 }

@@ -13,6 +13,7 @@ import (
 var otherwise = map[string]string{
 	"disk-many-buses": "the alias of a disk on an LSI controller has no target: scsi0-0-0",
 	"disk-scsi-lsi":   "the alias of a disk on an LSI controller has no target: scsi0-0-0",
+	"leftovers":       "a doorbell without <msi> gets one with ioeventfd on",
 	"tpm-external":    "the source of an external TPM is lost",
 }
 

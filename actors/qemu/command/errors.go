@@ -16,7 +16,7 @@ func internal(format string, args ...any) error {
 var missing = map[string]string{
 	"ahci":            "SATA is not supported with this QEMU binary",
 	"am53c974":        "This QEMU doesn't support the AM53C974 (ESP) controller",
-	"dc-390":          "This QEMU doesn't support the DC390 (ESP) controller",
+	"dc390":           "This QEMU doesn't support the DC390 (ESP) controller",
 	"ich9-intel-hda":  "The ich9-intel-hda audio controller is not supported in this QEMU binary",
 	"intel-iommu":     "IOMMU device: 'intel' is not supported with this QEMU binary",
 	"lsi":             "This QEMU doesn't support the LSI 53C895A SCSI controller",

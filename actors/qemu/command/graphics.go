@@ -65,7 +65,11 @@ func (b *builder) dbusDisplay(g *libvirtxml.DomainGraphic) error {
 	if d.P2P == "yes" {
 		k.set("p2p", "on")
 	} else {
-		k.text("addr", d.Address)
+		address := d.Address
+		if address == "" {
+			address = b.rt.DBusAddress
+		}
+		k.text("addr", address)
 	}
 	if d.GL != nil {
 		k.flag("gl", d.GL.Enable)

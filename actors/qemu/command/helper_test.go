@@ -92,8 +92,9 @@ func testRuntime(t testing.TB, def *libvirtxml.Domain) Runtime {
 		RAMDir:     "/var/lib/libvirt/qemu/ram/" + short,
 		Now:        time.Unix(1700000000, 0),
 		NICs:       map[string]NIC{}, TPMs: map[string]TPM{}, VHostSCSI: map[string]*os.File{},
-		Secrets:   map[string]Secret{},
-		Hugepages: []HugepageMount{{SizeKiB: 2048, Path: "/dev/hugepages/libvirt/qemu/" + short, Default: true}},
+		Secrets: map[string]Secret{}, ChardevTLS: TLS{Dir: "/etc/pki/qemu", VerifyPeer: true},
+		DBusAddress: "unix:path=/run/libvirt/qemu/dbus/" + short + "-dbus.sock",
+		Hugepages:   []HugepageMount{{SizeKiB: 2048, Path: "/dev/hugepages/libvirt/qemu/" + short, Default: true}},
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {

@@ -50,7 +50,7 @@ func (b *builder) virtioInput(in *libvirtxml.DomainInput) (Props, error) {
 	}
 	p.Set("id", aliasOf(in.Alias))
 	if in.Source != nil && in.Source.Passthrough != nil {
-		p.Set("evdev", in.Source.Passthrough.EVDev)
+		p.text("evdev", in.Source.Passthrough.EVDev)
 	}
 	return p, nil
 }

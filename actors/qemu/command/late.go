@@ -54,7 +54,13 @@ func (b *builder) shmem(s *libvirtxml.DomainShmem) error {
 			return err
 		}
 		p := Props{{"driver", model}, {"id", alias}, {"memdev", backend}}
-		shmemRole(&p, s.Role)
+		// The master's memory survives a migration.
+		switch s.Role {
+		case "master":
+			p.Set("master", "on")
+		case "peer":
+			p.Set("master", "off")
+		}
 		if err := b.at(&p, s.Address, s.ACPI); err != nil {
 			return err
 		}
@@ -65,23 +71,12 @@ func (b *builder) shmem(s *libvirtxml.DomainShmem) error {
 	return unsupported("shmem model '%s' is not supported by this QEMU binary", model)
 }
 
-// shmemRole: the master's memory survives a migration.
-func shmemRole(p *Props, role string) {
-	switch role {
-	case "master":
-		p.Set("master", "on")
-	case "peer":
-		p.Set("master", "off")
-	}
-}
-
 func (b *builder) shmemDoorbell(s *libvirtxml.DomainShmem, alias string) error {
 	p := Props{{"driver", "ivshmem-doorbell"}, {"id", alias}, {"chardev", "char" + alias}}
 	if m := s.MSI; m != nil {
 		p.count("vectors", m.Vectors)
 		p.flag("ioeventfd", m.IOEventFD)
 	}
-	shmemRole(&p, s.Role)
 	if err := b.at(&p, s.Address, s.ACPI); err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func (b *builder) initialKiB() uint64 {
 	var sum uint64
 	if cells := b.cells(); len(cells) > 0 {
 		for _, c := range cells {
-			sum += kib(uint64(c.Memory), c.Unit)
+			sum += aligned(kib(uint64(c.Memory), c.Unit))
 		}
 		return sum
 	}
@@ -39,8 +39,11 @@ func (b *builder) initialKiB() uint64 {
 			sum -= kib(uint64(m.Target.Size.Value), m.Target.Size.Unit)
 		}
 	}
-	return sum
+	return aligned(sum)
 }
+
+// aligned rounds a size in KiB up to a MiB: machines have no smaller pieces of memory.
+func aligned(n uint64) uint64 { return (n + 1023) &^ 1023 }
 
 // defaultRAM is the id of the object that is the machine's memory; "" where NUMA nodes bring their own, or the machine
 // allocates it itself.
@@ -60,7 +63,7 @@ func (b *builder) memory() error {
 		if max.Slots > 0 {
 			k.setf("slots", "%d", max.Slots)
 		}
-		k.setf("maxmem", "%dk", kib(uint64(max.Value), max.Unit))
+		k.setf("maxmem", "%dk", aligned(kib(uint64(max.Value), max.Unit)))
 		b.arg("-m", k.String())
 	} else {
 		b.arg("-m", strconv.FormatUint(size/1024, 10))

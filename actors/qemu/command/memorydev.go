@@ -34,7 +34,7 @@ func (b *builder) memoryDevice(m *libvirtxml.DomainMemorydev) error {
 
 func (b *builder) memoryDeviceRequest(m *libvirtxml.DomainMemorydev) memoryRequest {
 	t := m.Target
-	r := memoryRequest{id: "mem" + aliasOf(m.Alias), file: aliasOf(m.Alias), kib: kib(uint64(t.Size.Value), t.Size.Unit), cell: -1,
+	r := memoryRequest{id: "mem" + aliasOf(m.Alias), file: aliasOf(m.Alias), kib: aligned(kib(uint64(t.Size.Value), t.Size.Unit)), cell: -1,
 		access: m.Access, discard: m.Discard}
 	if t.Node != nil {
 		r.cell = int(t.Node.Value)

@@ -66,16 +66,14 @@ func (b *builder) numaCell(c *libvirtxml.DomainCell, i int, hmat bool) error {
 	} else if hmat {
 		k.setf("initiator", "%d", b.initiatorOf(id))
 	}
-	if c.Memory != 0 {
-		ram := fmt.Sprintf("ram-node%d", id)
-		err := b.backMemory(memoryRequest{
-			id: ram, file: ram, kib: kib(uint64(c.Memory), c.Unit), cell: id, access: c.MemAccess, discard: c.Discard,
-		})
-		if err != nil {
-			return err
-		}
-		k.set("memdev", ram)
+	ram := fmt.Sprintf("ram-node%d", id)
+	err := b.backMemory(memoryRequest{
+		id: ram, file: ram, kib: aligned(kib(uint64(c.Memory), c.Unit)), cell: id, access: c.MemAccess, discard: c.Discard,
+	})
+	if err != nil {
+		return err
 	}
+	k.set("memdev", ram)
 	b.arg("-numa", k.String())
 	return nil
 }

@@ -55,6 +55,7 @@ var unstartable = map[string]string{
 	"disk-block":                 "needs block devices",
 	"disk-lun":                   "needs a SCSI disk",
 	"disk-secrets":               "needs servers",
+	"leftovers":                  "needs certificates, a D-Bus and a Mac",
 	"disk-policies":              "the slice it names is no image",
 	"disk-reservations":          "needs SCSI disks",
 	"cpu-everything":             "KVM of this host has no Hyper-V enlightenments",

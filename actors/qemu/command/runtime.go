@@ -40,11 +40,13 @@ type Runtime struct {
 	NextNode  uint
 	NextFDSet int
 
-	VNC        VNCServer
-	Spice      SpiceServer
-	RenderNode string // the host's DRM render node, for graphics that ask for GL and name none
-	ChardevTLS TLS
-	DiskTLS    TLS
+	VNC   VNCServer
+	Spice SpiceServer
+	// DBusAddress is the bus the daemon started for displays and chardevs that name none.
+	DBusAddress string
+	RenderNode  string // the host's DRM render node, for graphics that ask for GL and name none
+	ChardevTLS  TLS
+	DiskTLS     TLS
 
 	// HostCDROMs are the block devices of the host that are CD drives.
 	HostCDROMs map[string]bool

@@ -27,13 +27,17 @@ func (b *builder) arg(option, value string) { b.add(step{option: option, value: 
 // bare adds an option without a value.
 func (b *builder) bare(option string) { b.add(step{option: option, bare: true}) }
 
-// device adds -device / device_add.
+// device adds -device / device_add of a type the binary has.
 func (b *builder) device(p Props) error {
-	b.override(&p)
-	driver, _ := p.Get("driver")
-	if name, _ := driver.(string); !b.hasDevice(name) {
+	if name := driverName(p); !b.hasDevice(name) {
 		return missingDevice(name)
 	}
+	b.addDevice(p)
+	return nil
+}
+
+func (b *builder) addDevice(p Props) {
+	b.override(&p)
 	s := step{option: "-device", props: p, command: "device_add", args: p}
 	if b.without["device.json+hotplug"] {
 		s.value, s.props = keyvalOf("driver", p), nil
@@ -42,7 +46,6 @@ func (b *builder) device(p Props) error {
 		s.undo = &QMP{"device_del", Props{{"id", id}}}
 	}
 	b.add(s)
-	return nil
 }
 
 // deviceAliases are second names that QEMU takes for some device types but does not list.

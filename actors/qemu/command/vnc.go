@@ -36,10 +36,8 @@ func (b *builder) vnc(g *libvirtxml.DomainGraphic) error {
 			host = "[" + host + "]"
 		}
 		k.word(host + ":" + itoa(port-firstVNCPort))
-		if v.WebSocket > 0 {
+		if v.WebSocket != 0 {
 			k.set("websocket", itoa(v.WebSocket))
-		} else if v.WebSocket == -1 {
-			k.set("websocket", "on")
 		}
 	}
 	k.text("share", v.SharePolicy)
