@@ -1,7 +1,6 @@
 package client
 
 import (
-	"errors"
 	"net/url"
 	"strings"
 	"time"
@@ -29,7 +28,7 @@ func init() {
 		protocol.ConnectClose.Procedure:                            (*client).connectClose,
 		protocol.ConnectGetURI.Procedure:                           (*client).connectURI,
 		protocol.ConnectSupportsFeature.Procedure:                  (*client).feature,
-		protocol.ConnectIsSecure.Procedure:                              (*client).isSecure,
+		protocol.ConnectIsSecure.Procedure:                         (*client).isSecure,
 		protocol.ConnectRegisterCloseCallback.Procedure:            (*client).registerClose,
 		protocol.ConnectUnregisterCloseCallback.Procedure:          (*client).unregisterClose,
 		protocol.ConnectSetIdentity.Procedure:                      (*client).setIdentity,
@@ -99,7 +98,7 @@ func (c *client) connectOpen(ctx actor.Context, p *rpc.Packet) (protocol.Encoder
 	pend := &pending{bytes: len(p.Payload) + overhead}
 	pend.then = func(ctx actor.Context, answer any) {
 		r, _ := answer.(*call.Reply)
-		if r != nil && errors.Is(r.Err, liberr.NoSupportCode) {
+		if r != nil && r.Err != nil && r.Err.Code == liberr.NoSupportCode {
 			r = &call.Reply{} // the branch is there and has nothing to say about opening
 		}
 		if r != nil && r.Err == nil {
