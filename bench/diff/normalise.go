@@ -48,6 +48,7 @@ var measured = []*regexp.Regexp{
 	regexp.MustCompile(`(?m)^(event \w+ at )[0-9.]+`),                                               // qemu-monitor-event
 	regexp.MustCompile(`(?m)^( \w+_total_times )[0-9]+$`),                                           // domblkstat
 	regexp.MustCompile(`(of process )[0-9]+`),
+	regexp.MustCompile(`("id": ?"libvirt-)[0-9]+`),                                 // how often the monitor was asked before
 	regexp.MustCompile(`("timestamp":\{"seconds":)[0-9]+,"microseconds":[0-9]+\}`), // monitor events
 	regexp.MustCompile(`(?m)^([0-9]{4}-[0-9]{2}-[0-9]{2}) [0-9:.+]+`),              // event --timestamp
 }

@@ -136,6 +136,7 @@ func cmdTreeKill(ts *testscript.TestScript, neg bool, args []string) {
 		for _, pid := range append([]int{t.Main.PID}, t.DaemonPIDs()...) {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
+		<-t.Main.Done
 		if !lab.Await(context.Background(), func() bool { return len(t.DaemonPIDs()) == 0 }) {
 			ts.Fatalf("processes survive SIGKILL: %v", t.DaemonPIDs())
 		}

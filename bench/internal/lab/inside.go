@@ -149,23 +149,21 @@ func launch(o order) (int, error) {
 // on until there are none.
 func bury() {
 	for {
-		left := descendants(os.Getpid())
-		if len(left) == 0 {
-			return
-		}
-		for _, pid := range left {
+		for _, pid := range descendants(os.Getpid()) {
 			syscall.Kill(pid, syscall.SIGCONT)
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
 		var st syscall.WaitStatus
-		// The reaper may have been faster; then there is nothing to wait for.
-		syscall.Wait4(-1, &st, 0, nil)
+		if _, err := syscall.Wait4(-1, &st, 0, nil); err == syscall.ECHILD {
+			return
+		}
 	}
 }
 
-// descendants lists the living processes below root.
+// descendants lists the living processes below root. A process may be a zombie and
+// still have children: they stay its own until its last thread has ended.
 func descendants(root int) []int {
-	children := map[int][]int{}
+	children, dead := map[int][]int{}, map[int]bool{}
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
@@ -179,17 +177,20 @@ func descendants(root int) []int {
 		// The command in parentheses may hold spaces; what follows the last one is regular.
 		_, rest, ok := cutLast(string(text), ") ")
 		f := strings.Fields(rest)
-		if !ok || len(f) < 2 || f[0] == "Z" {
+		if !ok || len(f) < 2 {
 			continue
 		}
 		ppid, _ := strconv.Atoi(f[1])
+		dead[pid] = f[0] == "Z"
 		children[ppid] = append(children[ppid], pid)
 	}
 	var all []int
 	for next := children[root]; len(next) > 0; {
 		pid := next[0]
 		next = append(next[1:], children[pid]...)
-		all = append(all, pid)
+		if !dead[pid] {
+			all = append(all, pid)
+		}
 	}
 	return all
 }
