@@ -294,6 +294,9 @@ func (def *definition) assigned(d *node, pcie connect) connect {
 		return pcie
 	}
 	address := d.kid("source/address")
+	if address == nil {
+		return pcie
+	}
 	host := elem("device")
 	a := address.clone()
 	a.set("type", "pci")
@@ -387,8 +390,8 @@ func (p *placer) slots() error {
 		{"sound", nil},
 		{"controller", nil},
 		{"disk", nil},
-		{"hostdev", nil},
 		{"interface", nil}, // assigned from the host
+		{"hostdev", nil},
 		{"memballoon", nil},
 		{"rng", nil},
 		{"watchdog", nil},
@@ -558,7 +561,7 @@ func (p *placer) q35() error {
 				return err
 			}
 			p.put(c, pciAddress{slot: 0x1f, function: 2})
-		case typ == "usb" && strings.HasPrefix(c.get("model"), "ich9-") && c.kid("address") == nil:
+		case typ == "usb" && c.get("model") == "ich9-uhci1" && c.kid("address") == nil:
 			if err := p.q35EHCI(c); err != nil {
 				return err
 			}
@@ -594,7 +597,8 @@ func (p *placer) q35() error {
 	return nil
 }
 
-// q35EHCI: the first two complete USB2 controllers sit where the real chipset has them.
+// q35EHCI: the first two USB2 controllers sit where the real chipset has them. Their first UHCI part decides; the others
+// join it later.
 func (p *placer) q35EHCI(c *node) error {
 	if p.planned[c] {
 		return nil

@@ -84,8 +84,20 @@ func (def *definition) checkChardevTarget(c *node) error {
 
 // checkISAPort: a PC has four serial ports, and libvirt looks as soon as a document calls its port one of them.
 func (def *definition) checkISAPort(c, t *node, typ string) error {
-	if typ != "isa-serial" || def.flags&ParseTrusted != 0 || !t.has("port") {
+	if typ != "isa-serial" || def.flags&ParseTrusted != 0 {
 		return nil
+	}
+	if !t.has("port") {
+		next := 0
+		for _, o := range def.devices.all("serial") {
+			if o == c {
+				break
+			}
+			if v, ok := o.kid("target").uint("port"); ok {
+				next = max(next, int(v)+1)
+			}
+		}
+		t.set("port", utoa(next))
 	}
 	if v, ok := t.uint("port"); ok && v >= 4 {
 		return internalError("Maximum supported number of ISA serial ports is '4'")

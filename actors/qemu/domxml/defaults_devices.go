@@ -9,6 +9,9 @@ import (
 // defaultsDevices fills in what devices leave open and adds the devices a machine implies, in the order libvirt does:
 // later steps look at what earlier ones added.
 func (def *definition) defaultsDevices() error {
+	if err := def.validateMasters(); err != nil {
+		return err
+	}
 	if err := def.validateUSB(); err != nil {
 		return err
 	}
@@ -90,16 +93,14 @@ func (def *definition) impliedAudio() {
 		def.devices.add(elem("audio", "id", "1", "type", "none"))
 		return
 	}
-	// SPICE carries the sound, VNC could; other displays leave the guest without a backend.
+	// SPICE carries the sound, VNC could: the last of them decides. Other displays leave the guest without a backend.
 	backend := ""
 	for _, g := range graphics {
 		switch g.get("type") {
 		case "spice":
 			backend = "spice"
 		case "vnc":
-			if backend == "" {
-				backend = "none"
-			}
+			backend = "none"
 		}
 	}
 	if backend != "" {

@@ -75,7 +75,7 @@ func (def *definition) groupControllers() {
 			switch {
 			case index(c) >= 0 && index(o) > index(c):
 				at = i
-			case c.get("type") == "usb" && index(o) == index(c) && o.kid("master") != nil && c.kid("master") == nil:
+			case index(c) >= 0 && c.get("type") == "usb" && index(o) == index(c) && o.kid("master") != nil && c.kid("master") == nil:
 				at = i
 			case at < 0:
 				at = i + 1
@@ -101,10 +101,10 @@ func (def *definition) numberControllers() {
 			c.set("index", "0")
 			continue
 		}
-		if c.get("type") == "usb" && strings.HasPrefix(m, "ich9-") {
-			// The functions of one EHCI controller share an index: join the last one that lacks this function.
-			if idx, ok := def.openICH9(m); ok {
-				c.set("index", idx)
+		if c.get("type") == "usb" && c.kid("master") != nil {
+			// A companion belongs to the USB controller before it.
+			if prev := before(def.devices.all("controller"), c); prev.get("type") == "usb" {
+				c.set("index", prev.get("index"))
 				continue
 			}
 		}
@@ -112,19 +112,11 @@ func (def *definition) numberControllers() {
 	}
 }
 
-func (def *definition) openICH9(model string) (string, bool) {
-	have := map[string][]string{}
-	last := ""
-	for _, c := range def.devices.all("controller") {
-		if m := c.get("model"); c.get("type") == "usb" && strings.HasPrefix(m, "ich9-") && c.has("index") {
-			last = c.get("index")
-			have[last] = append(have[last], m)
-		}
+func before(list []*node, n *node) *node {
+	if i := slices.Index(list, n); i > 0 {
+		return list[i-1]
 	}
-	if last == "" || slices.Contains(have[last], model) {
-		return "", false
-	}
-	return last, true
+	return nil
 }
 
 func (def *definition) freeControllerIndex(typ string) int {

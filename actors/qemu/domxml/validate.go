@@ -30,7 +30,7 @@ func refuseExtras(root *node) error {
 // cannot do (qemuValidateDomainDef).
 func (def *definition) validate() error {
 	for _, step := range []func() error{
-		def.validateDomain, def.validateDisks, def.validateAliases, def.validateAudio, def.validateMachine, def.validateQEMU, def.validateDevices,
+		def.validateDomain, def.validateDisks, def.validateAliases, def.validateAudio, def.validateMachine, def.validateQEMU, def.validateSpice, def.validateDevices,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -118,7 +118,7 @@ func (def *definition) validateAudio() error {
 		ids[a.get("id")] = true
 	}
 	for _, d := range def.devices.kids {
-		if d.name != "sound" && d.name != "graphics" {
+		if d.name != "sound" && (d.name != "graphics" || d.get("type") != "vnc") {
 			continue
 		}
 		if id := d.kid("audio").get("id"); id != "" && !ids[id] {

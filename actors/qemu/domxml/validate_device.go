@@ -33,6 +33,54 @@ func (def *definition) validateController(c *node) error {
 	return nil
 }
 
+// validateMasters: a companion controller needs the one it accompanies.
+func (def *definition) validateMasters() error {
+	usb := def.devices.all("controller")
+	for _, c := range usb {
+		if c.get("type") != "usb" || c.kid("master") == nil {
+			continue
+		}
+		if !slices.ContainsFunc(usb, func(o *node) bool {
+			return o.get("type") == "usb" && o.get("index") == c.get("index") && o.kid("master") == nil
+		}) {
+			return xmlDetail("No master USB controller specified")
+		}
+	}
+	return nil
+}
+
+// validateSpice: some things need a SPICE display to exist.
+func (def *definition) validateSpice() error {
+	has := map[string]bool{}
+	for _, g := range def.devices.all("graphics") {
+		has[g.get("type")] = true
+	}
+	for _, d := range def.devices.kids {
+		switch d.name {
+		case "channel", "serial", "parallel", "console", "redirdev", "smartcard":
+			if t := d.get("type"); (t == "spicevmc" || t == "spiceport") && !has["spice"] {
+				return qemuUnsupported("chardev '%s' not supported without spice graphics", t)
+			}
+		case "graphics":
+			if d.get("type") == "egl-headless" && len(has) > 1 && !has["vnc"] && !has["spice"] {
+				return qemuUnsupported("graphics type 'egl-headless' is only supported with one of: 'vnc', 'spice' graphics types")
+			}
+			if id := d.kid("audio").get("id"); id != "" && d.get("type") == "dbus" {
+				for _, a := range def.devices.all("audio") {
+					if a.get("id") == id && a.get("type") != "dbus" {
+						return qemuUnsupported("The associated audio is not of 'dbus' kind.")
+					}
+				}
+			}
+		case "hostdev":
+			if d.get("display") == "on" && len(has) == 0 {
+				return qemuUnsupported("graphics device is needed for attribute value 'display=on' in <hostdev>")
+			}
+		}
+	}
+	return nil
+}
+
 // validateUSB refuses USB devices where USB is switched off, and a controller beside that switch.
 func (def *definition) validateUSB() error {
 	none, others := 0, 0
@@ -200,6 +248,9 @@ func (def *definition) validateIOMMU(io *node) error {
 	case "smmuv3":
 		return qemuUnsupported("IOMMU device: '%s' is only supported with ARM Virt machines", model)
 	case "virtio":
+		if !def.isQ35() {
+			return qemuUnsupported("IOMMU device: '%s' is only supported with Q35 and ARM Virt machines", model)
+		}
 		if features.kid("acpi") == nil {
 			return qemuUnsupported("IOMMU device: '%s' requires ACPI", model)
 		}

@@ -1,0 +1,132 @@
+package domxml
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	libvirt "github.com/digitalocean/go-libvirt"
+
+	"virtree/wire/liberr"
+)
+
+var (
+	randomCount = flag.Int("random", 0, "compare this many random documents with the libvirtd of this machine")
+	randomSeed  = flag.Uint64("seed", 1, "where they start")
+)
+
+// TestRandom throws the devices of all recorded documents together and asks both sides. What one refuses the other has to
+// refuse, though where there are two reasons they may name different ones.
+func TestRandom(t *testing.T) {
+	if *randomCount == 0 {
+		t.Skip("needs a reference libvirtd; -random N")
+	}
+	uri, _ := url.Parse("qemu:///system")
+	l, err := libvirt.ConnectToURI(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Disconnect()
+	env := referenceEnv(t)
+	pool := devicePool(t)
+	accepted := 0
+	for i := range *randomCount {
+		seed := *randomSeed + uint64(i)
+		doc := randomDocument(rand.New(rand.NewPCG(seed, 0)), pool)
+		want, refusal := reference(l, doc)
+		d, err := Parse([]byte(doc), env, 0)
+		var e *liberr.Error
+		switch {
+		case errors.As(err, &e) && refusal == "":
+			t.Errorf("seed %d: refused: %v\n%s", seed, err, doc)
+		case err == nil && refusal != "":
+			t.Errorf("seed %d: accepted; libvirt: %s\n%s", seed, refusal, doc)
+		case err == nil:
+			accepted++
+			got, _ := Format(d, Secure|Inactive)
+			if diff := lineDiff(want, got); diff != "" {
+				t.Errorf("seed %d (-libvirt +ours)\n%s\n%s", seed, diff, doc)
+			}
+		case fmt.Sprintf("%d\n%s\n", e.Code, e.Message) != refusal:
+			t.Logf("seed %d: ours %q, libvirt %q", seed, e.Message, refusal)
+		}
+	}
+	t.Logf("%d of %d accepted by both", accepted, *randomCount)
+}
+
+// devicePool collects the devices of the recorded documents.
+func devicePool(t *testing.T) []*node {
+	files, _ := filepath.Glob("testdata/define/*.in.xml")
+	var pool []*node
+	seen := map[string]bool{}
+	for _, file := range files {
+		root, bad := scan(read(t, file))
+		if bad != nil {
+			continue
+		}
+		for _, d := range root.kid("devices").elements() {
+			var b strings.Builder
+			d.write(&b, 2)
+			if d.name == "emulator" || seen[b.String()] || d.kid("address") != nil && d.name != "disk" || strings.Contains(b.String(), "tlsPort") {
+				continue
+			}
+			seen[b.String()] = true
+			pool = append(pool, d)
+		}
+	}
+	return pool
+}
+
+func randomDocument(r *rand.Rand, pool []*node) string {
+	machine := []string{"q35", "pc"}[r.IntN(2)]
+	virt := []string{"qemu", "kvm"}[r.IntN(2)]
+	id := r.Uint32()
+	var b strings.Builder
+	fmt.Fprintf(&b, "<domain type='%s'>\n  <name>dx-random</name>\n  <uuid>%08x-0000-4000-8000-000000000000</uuid>\n  <memory>1048576</memory>\n  <vcpu>2</vcpu>\n  <iothreads>2</iothreads>\n", virt, id)
+	fmt.Fprintf(&b, "  <memoryBacking>\n    <access mode='shared'/>\n  </memoryBacking>\n  <features>\n    <acpi/>\n  </features>\n")
+	fmt.Fprintf(&b, "  <os>\n    <type arch='x86_64' machine='%s'>hvm</type>\n  </os>\n  <devices>\n    <emulator>/usr/bin/qemu-system-x86_64</emulator>\n", machine)
+	targets := map[string]bool{}
+	single := map[string]bool{}
+	for n := range 1 + r.IntN(14) {
+		d := pool[r.IntN(len(pool))].clone()
+		switch d.name {
+		case "disk":
+			if dev := d.kid("target").get("dev"); targets[dev] {
+				continue
+			} else {
+				targets[dev] = true
+			}
+			d.drop("boot")
+		case "interface":
+			d.drop("mac", "boot")
+			d.kids = append([]*node{elem("mac", "address", fmt.Sprintf("52:54:00:00:00:%02x", n+1))}, d.kids...)
+		case "watchdog", "memballoon", "vsock", "tpm", "iommu", "smartcard", "redirfilter", "nvram":
+			if single[d.name] {
+				continue
+			}
+			single[d.name] = true
+		case "audio":
+			if d.get("type") == "spice" || single[d.name] {
+				continue
+			}
+			single[d.name] = true
+		case "memory", "panic":
+			continue
+		case "controller":
+			d.unset("index")
+		default:
+			d.drop("boot")
+		}
+		if a := d.kid("alias"); a != nil {
+			a.set("name", fmt.Sprintf("ua-%d", n))
+		}
+		d.write(&b, 2)
+	}
+	b.WriteString("  </devices>\n</domain>\n")
+	return b.String()
+}
