@@ -22,8 +22,8 @@ func (def *definition) defaultsBasic() error {
 		// change the order clients see. Here it does not.
 		def.groupControllers()
 	}
-	def.numberControllers()
 	def.hostdevControllers()
+	def.numberControllers()
 	return nil
 }
 
@@ -102,8 +102,8 @@ func (def *definition) numberControllers() {
 			continue
 		}
 		if c.get("type") == "usb" && c.kid("master") != nil {
-			// A companion belongs to the USB controller before it.
-			if prev := before(def.devices.all("controller"), c); prev.get("type") == "usb" {
+			// A companion belongs to the part of an EHCI controller before it.
+			if prev := before(def.devices.all("controller"), c); prev.get("type") == "usb" && strings.HasPrefix(prev.get("model"), "ich9-") && prev.get("model") != m {
 				c.set("index", prev.get("index"))
 				continue
 			}

@@ -33,18 +33,21 @@ func (def *definition) validateController(c *node) error {
 	return nil
 }
 
-// validateMasters: a companion controller needs the one it accompanies.
+// validateMasters: companion controllers alone make no USB. libvirt does not look which belongs to which.
 func (def *definition) validateMasters() error {
-	usb := def.devices.all("controller")
-	for _, c := range usb {
-		if c.get("type") != "usb" || c.kid("master") == nil {
+	companions, masters := 0, 0
+	for _, c := range def.devices.all("controller") {
+		if c.get("type") != "usb" {
 			continue
 		}
-		if !slices.ContainsFunc(usb, func(o *node) bool {
-			return o.get("type") == "usb" && o.get("index") == c.get("index") && o.kid("master") == nil
-		}) {
-			return xmlDetail("No master USB controller specified")
+		if c.kid("master") != nil {
+			companions++
+		} else {
+			masters++
 		}
+	}
+	if companions > 0 && masters == 0 {
+		return xmlDetail("No master USB controller specified")
 	}
 	return nil
 }
