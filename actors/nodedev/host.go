@@ -1,0 +1,123 @@
+package nodedev
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// host is where the kernel and udev tell of devices. Tests have one of their own.
+type host struct {
+	sys  string // /sys
+	udev string // /run/udev/data
+	ids  string // folder of pci.ids and usb.ids
+	dev  string // /dev
+}
+
+var thisHost = host{sys: "/sys", udev: "/run/udev/data", ids: "/usr/share/misc", dev: "/dev"}
+
+// attr reads an attribute of a device without the newline at its end; "" when there is none.
+func attr(dir, name string) string {
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(string(b), "\n")
+}
+
+// number reads an attribute that is a number, decimal or with 0x.
+func number(dir, name string) (uint64, bool) {
+	n, err := strconv.ParseUint(attr(dir, name), 0, 64)
+	return n, err == nil
+}
+
+// linkName is the last part of where a link in sysfs points, such as the driver of a device.
+func linkName(dir, name string) string {
+	target, err := os.Readlink(filepath.Join(dir, name))
+	if err != nil {
+		return ""
+	}
+	return filepath.Base(target)
+}
+
+// props are the properties of a device: the kernel's, and udev's when it runs.
+type props struct {
+	env   map[string]string
+	links []string // symbolic links in /dev
+}
+
+func (h host) props(dir string) props {
+	p := props{env: map[string]string{}}
+	for _, line := range strings.Split(attr(dir, "uevent"), "\n") {
+		if k, v, ok := strings.Cut(line, "="); ok {
+			p.env[k] = v
+		}
+	}
+	subsystem := linkName(dir, "subsystem")
+	var id string
+	switch dev := attr(dir, "dev"); {
+	case p.env["IFINDEX"] != "":
+		id = "n" + p.env["IFINDEX"]
+	case dev != "" && subsystem == "block":
+		id = "b" + dev
+	case dev != "":
+		id = "c" + dev
+	default:
+		id = "+" + subsystem + ":" + filepath.Base(dir)
+	}
+	f, err := os.Open(filepath.Join(h.udev, id))
+	if err != nil {
+		return p
+	}
+	defer f.Close()
+	for in := bufio.NewScanner(f); in.Scan(); {
+		line := in.Text()
+		switch {
+		case strings.HasPrefix(line, "S:"):
+			p.links = append(p.links, filepath.Join(h.dev, line[2:]))
+		case strings.HasPrefix(line, "E:"):
+			if k, v, ok := strings.Cut(line[2:], "="); ok {
+				p.env[k] = v
+			}
+		}
+	}
+	return p
+}
+
+// node is the device's file in /dev, "" when it has none.
+func (h host) node(p props) string {
+	if n := p.env["DEVNAME"]; n != "" {
+		return filepath.Join(h.dev, n)
+	}
+	return ""
+}
+
+// idName looks a vendor and a product up in an ids file ("pci.ids"); ids are hexadecimal without 0x. What is not in it is "".
+func (h host) idName(file, vendor, product string) (vendorName, productName string) {
+	f, err := os.Open(filepath.Join(h.ids, file))
+	if err != nil {
+		return "", ""
+	}
+	defer f.Close()
+	in := bufio.NewScanner(f)
+	for in.Scan() {
+		line := in.Text()
+		switch {
+		case line == "" || line[0] == '#':
+		case line[0] != '\t':
+			if vendorName != "" {
+				return vendorName, "" // the next vendor
+			}
+			if n, ok := strings.CutPrefix(line, vendor+"  "); ok {
+				vendorName = n
+			}
+		case vendorName != "" && !strings.HasPrefix(line, "\t\t"):
+			if n, ok := strings.CutPrefix(line[1:], product+"  "); ok {
+				return vendorName, n
+			}
+		}
+	}
+	return vendorName, ""
+}
