@@ -28,7 +28,7 @@ const answerLimit = 2 * time.Second
 
 // addLookCommands puts the commands that look into a running tree, and the one that troubles it, below the main one.
 func addLookCommands(cmd *cobra.Command, code *supervisors.ExitCode) {
-	cmd.AddCommand(treeLookCommand(code), topCommand(code), metricsCommand(code), faultCommand(code), releaseCommand(code))
+	cmd.AddCommand(treeLookCommand(code), topCommand(code), metricsCommand(code), faultCommand(code), releaseCommand(code), modeCommand(code))
 }
 
 // visit opens the tree below root for one command.
@@ -122,8 +122,16 @@ func bad(state string) bool {
 	return true
 }
 
+// slowFrom is when a message in hand is no call being served any more but somebody's trouble.
+const slowFrom = 2.0
+
+// ails: bad, or in one message for too long.
+func ails(n *supervisors.Node) bool {
+	return bad(n.State) || n.Busy >= slowFrom && n.Kind != "job"
+}
+
 func troubled(p *actors.Picture) (yes bool) {
-	p.Tree.Walk(func(n *supervisors.Node, _ int) { yes = yes || bad(n.State) })
+	p.Tree.Walk(func(n *supervisors.Node, _ int) { yes = yes || ails(n) })
 	for _, process := range p.Processes {
 		yes = yes || bad(process.State)
 	}

@@ -156,7 +156,7 @@ func lineOf(n *supervisors.Node, prefix string, p *actors.Picture) treeLine {
 	case n.Kind != "" && n.Kind != n.Name && n.Kind != "object" && n.Kind != "supervisor" && n.Kind != "host":
 		name = n.Kind + " " + n.Name
 	}
-	l := treeLine{bad: bad(n.State)}
+	l := treeLine{bad: ails(n)}
 	l.cells[0] = prefix + name
 	if n.OSPid != 0 {
 		l.cells[1] = fmt.Sprint(n.OSPid)
