@@ -16,6 +16,11 @@ func (def *definition) defaultsDevices() error {
 		return err
 	}
 	def.impliedDevices()
+	if root := def.controller("pci", 0); root != nil {
+		if err := def.checkRoot(root.get("model")); err != nil {
+			return err
+		}
+	}
 	if err := def.refuseDuplicates(); err != nil {
 		return err
 	}

@@ -101,8 +101,8 @@ func (def *definition) numberControllers() {
 			c.set("index", "0")
 			continue
 		}
-		if c.get("type") == "usb" && c.kid("master") != nil {
-			// A companion belongs to the part of an EHCI controller before it.
+		if c.get("type") == "usb" && strings.HasPrefix(m, "ich9-") {
+			// The parts of an EHCI controller share an index: this one belongs to the part before it.
 			if prev := before(def.devices.all("controller"), c); prev.get("type") == "usb" && strings.HasPrefix(prev.get("model"), "ich9-") && prev.get("model") != m {
 				c.set("index", prev.get("index"))
 				continue

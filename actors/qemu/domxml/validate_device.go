@@ -105,9 +105,17 @@ func (def *definition) validateUSB() error {
 	case others > 0:
 		return xmlDetail("Can't add another USB controller: USB is disabled for this domain")
 	}
-	if devices := def.usbDevices(true); len(devices) > 0 {
-		what := map[string]string{"input": "USB input device", "disk": "USB disk", "hub": "USB hub", "redirdev": "USB redirected device", "hostdev": "USB host device", "sound": "USB sound device", "serial": "USB serial device", "controller": "USB controller"}
-		return unsupported("Can't add %s. USB bus is disabled", what[devices[0].name])
+	devices := def.usbDevices(true)
+	has := func(name string) bool {
+		return slices.ContainsFunc(devices, func(d *node) bool { return d.name == name })
+	}
+	switch {
+	case has("input"):
+		return unsupported("Can't add USB input device. USB bus is disabled")
+	case has("hostdev"):
+		return unsupported("Can't add host USB device: USB is disabled in this host")
+	case len(devices) > 0:
+		return unsupported("USB is disabled for this domain, but USB devices are present in the domain XML")
 	}
 	return nil
 }
