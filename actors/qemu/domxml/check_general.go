@@ -126,12 +126,12 @@ func (def *definition) checkMemory() error {
 		m.setKiB(def.memory.maximum)
 	}
 	if b := root.kid("memoryBacking"); b != nil {
-		return checkMemoryBacking(b)
+		return checkMemoryBacking(b, len(root.kid("cpu/numa").all("cell")))
 	}
 	return nil
 }
 
-func checkMemoryBacking(b *node) error {
+func checkMemoryBacking(b *node, cells int) error {
 	for _, c := range []struct {
 		kid, attr string
 		values    []string
@@ -145,6 +145,7 @@ func checkMemoryBacking(b *node) error {
 			return unsupported("unknown memoryBacking/%s/%s '%s'", c.kid, c.attr, v)
 		}
 	}
+	master := ""
 	for _, p := range b.kid("hugepages").all("page") {
 		size, ok := p.lookup("size")
 		if !ok {
@@ -159,8 +160,32 @@ func checkMemoryBacking(b *node) error {
 		}
 		p.set("size", utoa(v))
 		p.set("unit", "KiB")
-		if _, err := normalizeBitmap(p, "nodeset"); err != nil {
+		if err := checkPageNodes(p, cells); err != nil {
 			return err
+		}
+		if !p.has("nodeset") {
+			if master != "" {
+				return xmlDetail("two master hugepages detected: %s and %s", master, utoa(v))
+			}
+			master = utoa(v)
+		}
+	}
+	return nil
+}
+
+// checkPageNodes: pages belong to cells of the guest; without any, to the only one there is.
+func checkPageNodes(p *node, cells int) error {
+	b, err := normalizeBitmap(p, "nodeset")
+	if err != nil {
+		return err
+	}
+	if cells == 0 && p.get("nodeset") == "0" {
+		p.unset("nodeset")
+		return nil
+	}
+	for i, on := range b {
+		if on && i >= cells {
+			return xmlDetail("hugepages: node %d not found", i)
 		}
 	}
 	return nil

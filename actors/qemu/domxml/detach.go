@@ -211,7 +211,7 @@ func sameDevice(o, n *node) bool {
 	case "sound":
 		return attrs("model")
 	case "hostdev":
-		return attrs("mode", "type") && sameText(o.kid("source"), n.kid("source"))
+		return sameHostdev(n, o)
 	case "lease":
 		return o.kidText("key") == n.kidText("key") && o.kidText("lockspace") == n.kidText("lockspace")
 	case "filesystem":
@@ -232,6 +232,22 @@ func sameDevice(o, n *node) bool {
 		return attrs("type")
 	}
 	return true
+}
+
+// sameHostdev: both mean one device of the host. A USB device goes by its place if a has one, else by its make.
+func sameHostdev(a, b *node) bool {
+	if a.get("type") != b.get("type") {
+		return false
+	}
+	x, y := a.kid("source"), b.kid("source")
+	if a.get("type") != "usb" {
+		return sameText(x, y)
+	}
+	if xa := x.kid("address"); xa.has("bus") && xa.has("device") {
+		ya := y.kid("address")
+		return xa.get("bus") == ya.get("bus") && xa.get("device") == ya.get("device")
+	}
+	return x.kid("vendor").get("id") == y.kid("vendor").get("id") && x.kid("product").get("id") == y.kid("product").get("id")
 }
 
 // matchChardev goes by the source, and by the target as far as the document says something about it.

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,10 +36,11 @@ func TestRandom(t *testing.T) {
 	defer l.Disconnect()
 	env := referenceEnv(t)
 	pool := devicePool(t)
+	heads := headPool(t)
 	accepted := 0
 	for i := range *randomCount {
 		seed := *randomSeed + uint64(i)
-		doc := randomDocument(rand.New(rand.NewPCG(seed, 0)), pool)
+		doc := randomDocument(rand.New(rand.NewPCG(seed, 0)), pool, heads)
 		want, refusal := reference(l, doc)
 		d, err := Parse([]byte(doc), env, 0)
 		var e *liberr.Error
@@ -82,13 +85,40 @@ func devicePool(t *testing.T) []*node {
 	return pool
 }
 
-func randomDocument(r *rand.Rand, pool []*node) string {
+// headPool collects what stands above the devices.
+func headPool(t *testing.T) map[string][]*node {
+	files, _ := filepath.Glob("testdata/define/*.in.xml")
+	pool := map[string][]*node{}
+	for _, file := range files {
+		root, bad := scan(read(t, file))
+		if bad != nil {
+			continue
+		}
+		for _, k := range root.kids {
+			switch k.name {
+			case "features", "cpu", "clock", "pm", "memtune", "blkiotune", "cputune", "sysinfo", "seclabel", "numatune", "on_crash", "on_reboot", "on_poweroff", "perf", "genid", "resource", "title", "description", "memoryBacking", "currentMemory":
+				pool[k.name] = append(pool[k.name], k)
+			}
+		}
+	}
+	return pool
+}
+
+func randomDocument(r *rand.Rand, pool []*node, heads map[string][]*node) string {
 	machine := []string{"q35", "pc"}[r.IntN(2)]
 	virt := []string{"qemu", "kvm"}[r.IntN(2)]
 	id := r.Uint32()
 	var b strings.Builder
-	fmt.Fprintf(&b, "<domain type='%s'>\n  <name>dx-random</name>\n  <uuid>%08x-0000-4000-8000-000000000000</uuid>\n  <memory>1048576</memory>\n  <vcpu>2</vcpu>\n  <iothreads>2</iothreads>\n", virt, id)
-	fmt.Fprintf(&b, "  <memoryBacking>\n    <access mode='shared'/>\n  </memoryBacking>\n  <features>\n    <acpi/>\n  </features>\n")
+	fmt.Fprintf(&b, "<domain type='%s'>\n  <name>dx-random</name>\n  <uuid>%08x-0000-4000-8000-000000000000</uuid>\n  <memory>1048576</memory>\n  <vcpu>4</vcpu>\n  <iothreads>2</iothreads>\n", virt, id)
+	if r.IntN(2) == 0 {
+		for _, name := range slices.Sorted(maps.Keys(heads)) {
+			if r.IntN(3) == 0 {
+				heads[name][r.IntN(len(heads[name]))].write(&b, 1)
+			}
+		}
+	} else {
+		fmt.Fprintf(&b, "  <memoryBacking>\n    <access mode='shared'/>\n  </memoryBacking>\n  <features>\n    <acpi/>\n  </features>\n")
+	}
 	fmt.Fprintf(&b, "  <os>\n    <type arch='x86_64' machine='%s'>hvm</type>\n  </os>\n  <devices>\n    <emulator>/usr/bin/qemu-system-x86_64</emulator>\n", machine)
 	targets := map[string]bool{}
 	single := map[string]bool{}

@@ -60,14 +60,11 @@ func (def *definition) validateDomain() error {
 	if name := root.kidText("name"); strings.Contains(name, "\n") {
 		return xmlDetail("invalid char in name: %c", '\n')
 	}
-	seen := map[string]bool{}
-	for _, h := range def.devices.all("hostdev") {
-		key := h.get("type")
-		describe(h.kid("source"), &key)
-		if h.get("type") == "pci" && seen[key] {
+	hostdevs := def.devices.all("hostdev")
+	for i, h := range hostdevs {
+		if slices.ContainsFunc(hostdevs[:i], func(o *node) bool { return sameHostdev(o, h) }) {
 			return xmlError("Hostdev already exists in the domain configuration")
 		}
-		seen[key] = true
 	}
 	models := map[string]bool{}
 	for _, p := range def.devices.all("panic") {
