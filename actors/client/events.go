@@ -116,10 +116,8 @@ func (c *client) register(ctx actor.Context, p *rpc.Packet, reg registration, le
 		reg.id = c.events.nextID
 		c.events.nextID++
 	}
-	if _, ok := c.events.subscribed[branch]; ok {
-		c.events.list = append(c.events.list, reg)
-		return answer(reg.id), nil
-	}
+	// Also with a subscription: its answer comes behind all events that happened before the registration, which
+	// are not for it.
 	c.subscribe(ctx, branch, to, func(_ actor.Context, err *liberr.Error) {
 		if err != nil {
 			c.refuse(p, err)

@@ -114,7 +114,7 @@ func (dr *driver) getCapabilities(ctx actor.Context, r *call.Request, _ *protoco
 // hostFacts gathers what the capabilities say of the host.
 func (s *shared) hostFacts(ctx context.Context) caps.HostFacts {
 	n := node.Host()
-	return caps.HostFacts{UUID: s.hostUUID(n), Node: n, PowerManagement: n.SuspendCapabilities(ctx)}
+	return caps.HostFacts{UUID: s.hostUUID(n), Node: n, PowerManagement: n.SuspendCapabilities(ctx), SecurityModels: caps.SecurityModels(!s.env.Paths.Session, 0, 0)}
 }
 
 func (dr *driver) getDomainCapabilities(ctx actor.Context, r *call.Request, a *protocol.ConnectGetDomainCapabilitiesArgs) error {
@@ -163,5 +163,5 @@ func (s *shared) hostUUID(n node.Node) string {
 // domainCapsHost gathers what the domain capabilities say of the host.
 func (s *shared) domainCapsHost() caps.DomainCapsHost {
 	kvm, _ := caps.MaxKVMCPUs()
-	return caps.DomainCapsHost{MaxKVMCPUs: kvm, Node: node.Host(), Firmwares: caps.Firmwares(command.FirmwareDirs("")), TPM: findTPM()}
+	return caps.DomainCapsHost{MaxKVMCPUs: kvm, Node: node.Host(), Firmwares: caps.Firmwares(command.FirmwareDirs("")), TPM: caps.SWTPM()}
 }

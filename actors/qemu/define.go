@@ -31,7 +31,7 @@ func (d *domain) define(ctx actor.Context, m *define) {
 			if d.config != nil {
 				detail = virt.DomainEventDefinedUpdated
 			}
-			d.config = m.doc
+			d.config, d.last = m.doc, nil
 			d.config.rest()
 			d.tell(ctx)
 			d.lifecycle(ctx, virt.DomainEventDefined, detail)
@@ -103,6 +103,9 @@ func (d *domain) undefine(ctx actor.Context, r *call.Request, flags uint32) erro
 		},
 		apply: func(d *domain, ctx actor.Context, _ any) (protocol.Encoder, error) {
 			d.lifecycle(ctx, virt.DomainEventUndefined, virt.DomainEventUndefinedRemoved)
+			if d.run != nil {
+				d.last = d.config
+			}
 			d.config, d.autostart, d.saved = nil, false, false
 			if d.run == nil {
 				d.forget(ctx)

@@ -31,6 +31,8 @@ type domain struct {
 	name      string
 	config    *document // persistent definition; nil for a transient domain
 	live      *document // non-nil exactly while the domain is active
+	last      *document // the persistent definition that was undefined while the guest runs
+	taints    []string  // what was done to this run that its maker cannot answer for
 	autostart bool
 	saved     bool // has a managed save image
 	updated   bool // config was changed while the guest ran
@@ -72,6 +74,7 @@ type instance struct {
 	release       func() // lets the daemon go idle
 	vnet          []string
 	saving, dirty bool       // a status file is being written; another one is due
+	isDown        bool       // the guest is powered off and its process stands: it stops and runs on without the guest
 	rebooting     bool       // the next SHUTDOWN is a reboot that was asked for
 	paused        int32      // reason for the STOP that a job is about to cause
 	resume        int32      // reason for the RESUME likewise

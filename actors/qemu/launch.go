@@ -52,6 +52,7 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 	steps := []func(context.Context, *kit.Undo) error{
 		p.findEmulator,
 		p.complete,
+		p.checkFiles,
 		p.folders,
 		p.openLog,
 		p.firmware,
@@ -78,7 +79,7 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 		return nil, err
 	}
 	undo.Add("close the monitor", func(context.Context) error { return mon.Close() })
-	rt, err := p.setUp(ctx, mon)
+	rt, err := p.setUp(ctx, mon, cmd)
 	if err != nil {
 		return nil, p.explain(proc, err)
 	}
@@ -114,7 +115,71 @@ func (p *launchPlan) complete(context.Context, *kit.Undo) error {
 	id := int(p.id)
 	p.def.ID = &id
 	command.AssignNodes(p.def)
+	cpu, err := p.caps.StartCPU(p.def.Type, p.def.OS.Type.Arch, p.def.CPU)
+	if err != nil {
+		return err
+	}
+	p.def.CPU = cpu
+	p.listenAddresses()
+	// Compat: libvirt shows where in the control groups a guest is, and always says so.
+	if p.def.Resource == nil && !p.drv.env.Paths.Session {
+		p.def.Resource = &libvirtxml.DomainResource{Partition: "/machine"}
+	}
 	return domxml.AssignAliases(p.def)
+}
+
+// listenAddresses fills in what the configuration says where the definition leaves it open.
+func (p *launchPlan) listenAddresses() {
+	fill := func(listen *string, listeners []libvirtxml.DomainGraphicListener, address string) {
+		for i := range listeners {
+			if a := listeners[i].Address; a != nil && a.Address == "" {
+				a.Address = address
+				if i == 0 {
+					*listen = address
+				}
+			}
+		}
+	}
+	for i := range p.def.Devices.Graphics {
+		switch g := &p.def.Devices.Graphics[i]; {
+		case g.VNC != nil && g.VNC.Socket == "":
+			fill(&g.VNC.Listen, g.VNC.Listeners, p.drv.conf.VNCListen)
+		case g.Spice != nil:
+			fill(&g.Spice.Listen, g.Spice.Listeners, p.drv.conf.SpiceListen)
+		}
+	}
+}
+
+// checkFiles looks whether what the guest is made of is there, since QEMU's own words for it are hard to
+// read.
+func (p *launchPlan) checkFiles(context.Context, *kit.Undo) error {
+	for i := range p.def.Devices.Disks {
+		d := &p.def.Devices.Disks[i]
+		if d.Source == nil || d.Source.File == nil && d.Source.Block == nil {
+			continue
+		}
+		path := diskPath(d)
+		if _, err := os.Stat(path); err != nil {
+			if d.Device == "cdrom" || d.Device == "floppy" {
+				if d.Source.StartupPolicy == "optional" || d.Source.StartupPolicy == "requisite" {
+					d.Source = nil
+					continue
+				}
+			}
+			return liberr.System(liberr.FromQemu, err, "Cannot access storage file '%s'", path)
+		}
+	}
+	if os_ := p.def.OS; os_ != nil {
+		for _, path := range []string{os_.Kernel, os_.Initrd} {
+			if path == "" {
+				continue
+			}
+			if _, err := os.Stat(path); err != nil {
+				return liberr.System(liberr.FromNone, err, "unable to stat: %s", path)
+			}
+		}
+	}
+	return nil
 }
 
 // folders makes the domain's own folder and the ones its sockets live in.
@@ -296,7 +361,7 @@ func (p *launchPlan) lastWords() string {
 }
 
 // setUp does on the monitor what the command line cannot, and learns what QEMU chose.
-func (p *launchPlan) setUp(ctx context.Context, mon *qmp.Client) (runtimeState, error) {
+func (p *launchPlan) setUp(ctx context.Context, mon *qmp.Client, cmd *command.Command) (runtimeState, error) {
 	var rt runtimeState
 	chardevs, err := qmp.QueryChardev(ctx, mon)
 	if err != nil {
@@ -316,7 +381,16 @@ func (p *launchPlan) setUp(ctx context.Context, mon *qmp.Client) (runtimeState, 
 	for _, c := range cpus {
 		rt.vcpus = append(rt.vcpus, c.ThreadID)
 	}
-	for _, c := range command.Setup(p.def) {
+	if len(cpus) > 0 {
+		guest, err := caps.ReadGuestCPU(ctx, mon, cpus[0].QOMPath)
+		if err != nil {
+			return rt, err
+		}
+		if p.def.CPU, err = p.caps.LiveCPU(p.def.CPU, guest); err != nil {
+			return rt, err
+		}
+	}
+	for _, c := range append(command.Setup(p.def), cmd.After...) {
 		if err := mon.Execute(ctx, c.Execute, c.Arguments, nil); err != nil {
 			return rt, err
 		}

@@ -33,6 +33,9 @@ func (d *domain) qemuEvent(ctx actor.Context, ev qmp.Event) {
 	d.passOn(ctx, ev)
 	switch ev.Name {
 	case "RESUME":
+		if d.run.isDown {
+			return // on its way down, or to a reboot that clients hear of as such
+		}
 		reason := d.run.resume
 		d.run.resume = virt.DomainRunningUnpaused
 		if reason == 0 {
@@ -40,6 +43,9 @@ func (d *domain) qemuEvent(ctx actor.Context, ev qmp.Event) {
 		}
 		d.turn(ctx, triggerResumed, reason, virt.DomainEventResumedUnpaused)
 	case "STOP":
+		if d.run.isDown {
+			return
+		}
 		reason := d.run.paused
 		d.run.paused = virt.DomainPausedUnknown
 		d.turn(ctx, triggerStopped, reason, suspendedDetail(reason))
@@ -82,6 +88,7 @@ func suspendedDetail(reason int32) int32 {
 func (d *domain) shutdownEvent(ctx actor.Context, ev qmp.Event) {
 	var data qmp.ShutdownData
 	_ = ev.Decode(&data)
+	d.run.isDown = true
 	if d.run.rebooting && !d.run.ending {
 		d.run.rebooting = false
 		d.restartGuest(ctx)
@@ -119,6 +126,15 @@ func (d *domain) restartGuest(ctx actor.Context) {
 				return nil, err
 			}
 			return nil, qmp.Cont(jc, mon)
+		},
+		apply: func(d *domain, ctx actor.Context, _ any) (protocol.Encoder, error) {
+			if d.run != nil && d.active() {
+				d.run.isDown = false
+				d.life = lifeBooted
+				d.tell(ctx)
+				d.saveStatus(ctx)
+			}
+			return nil, nil
 		},
 		failed: func(d *domain, ctx actor.Context, err error) error {
 			d.log.Error().Err(err).Msg("cannot restart the guest after its shutdown")

@@ -3,7 +3,6 @@ package qemu
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -24,14 +23,13 @@ func (d *domain) monitorCommand(ctx actor.Context, r *call.Request, a *protocol.
 	if err != nil {
 		return err
 	}
-	d.log.Warn().Msg("domain is tainted: custom-monitor")
+	d.taint("custom monitor control commands issued")
 	hmp, cmd := a.Flags&virt.DomainQemuMonitorCommandHmp != 0, a.Cmd
 	d.start(ctx, &task{
 		kind: jobModify, req: r,
 		run: func(jc context.Context, _ *kit.Undo) (any, error) {
 			if hmp {
-				out, err := qmp.HumanMonitorCommand(jc, mon, cmd, -1)
-				return strings.ReplaceAll(out, "\r\n", "\n"), err
+				return qmp.HumanMonitorCommand(jc, mon, cmd, -1)
 			}
 			out, err := mon.ExecuteRaw(jc, []byte(cmd))
 			var refused *qmp.Error

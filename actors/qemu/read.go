@@ -125,8 +125,13 @@ func (d *domain) xmlDesc(_ actor.Context, _ *call.Request, a *protocol.DomainGet
 		return nil, err
 	}
 	doc, flags := d.current(), xmlFlags(a.Flags)
-	if a.Flags&virt.DomainXMLInactive != 0 && d.config != nil {
-		doc = d.config
+	if a.Flags&virt.DomainXMLInactive != 0 {
+		switch {
+		case d.config != nil:
+			doc = d.config
+		case d.last != nil:
+			doc = d.last
+		}
 	}
 	if doc == d.config {
 		flags |= domxml.Inactive
@@ -198,6 +203,31 @@ func (d *domain) controlInfo(_ actor.Context, _ *call.Request, a *protocol.Domai
 		ret.State = virt.DomainControlJob
 	}
 	return ret, nil
+}
+
+// messages serves virDomainGetMessages: what taints the guest.
+func (d *domain) messages(_ actor.Context, _ *call.Request, a *protocol.DomainGetMessagesArgs) (*protocol.DomainGetMessagesRet, error) {
+	if err := call.CheckFlags(a.Flags, virt.DomainMessageDeprecation|virt.DomainMessageTainting, liberr.FromQemu, "qemuDomainGetMessages"); err != nil {
+		return nil, err
+	}
+	ret := &protocol.DomainGetMessagesRet{}
+	if a.Flags == 0 || a.Flags&virt.DomainMessageTainting != 0 {
+		for _, t := range d.taints {
+			ret.Msgs = append(ret.Msgs, "tainted: "+t)
+		}
+	}
+	return ret, nil
+}
+
+// taint notes once that something was done which its maker cannot answer for.
+func (d *domain) taint(what string) {
+	for _, t := range d.taints {
+		if t == what {
+			return
+		}
+	}
+	d.taints = append(d.taints, what)
+	d.log.Warn().Str("taint", what).Msg("domain is tainted")
 }
 
 func truth(b bool) int32 {

@@ -77,6 +77,7 @@ var lifeRoutes = []call.Route[*domain]{
 	call.Answer(protocol.DomainGetMaxMemory, (*domain).maxMemory),
 	call.Answer(protocol.DomainHasManagedSaveImage, (*domain).hasManagedSave),
 	call.Answer(protocol.DomainGetControlInfo, (*domain).controlInfo),
+	call.Answer(protocol.DomainGetMessages, (*domain).messages),
 	call.Answer(protocol.DomainGetMetadata, (*domain).getMetadata),
 	call.Later(protocol.DomainSetMetadata, (*domain).setMetadata),
 

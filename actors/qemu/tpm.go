@@ -14,7 +14,6 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"virtree/actors/internal/kit"
-	"virtree/actors/qemu/caps"
 	"virtree/actors/qemu/command"
 	"virtree/wire/liberr"
 )
@@ -126,12 +125,4 @@ func stopTPM(s *shared, name string) {
 	if err := proc.End(ctx, time.Second, true); err != nil && !errors.Is(err, syscall.ESRCH) {
 		s.env.Log.Warn().Err(err).Str("domain", name).Msg("cannot end the TPM emulator")
 	}
-}
-
-// findTPM tells whether this host can emulate TPMs, and which.
-func findTPM() caps.TPMHost {
-	if _, err := exec.LookPath("swtpm"); err != nil {
-		return caps.TPMHost{}
-	}
-	return caps.TPMHost{Emulator: true, Versions: []string{"1.2", "2.0"}}
 }

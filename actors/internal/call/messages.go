@@ -144,6 +144,9 @@ type SubscribeResult struct {
 	Err    *liberr.Error
 }
 
+// Urgent keeps it behind the events that came before.
+func (*SubscribeResult) Urgent() bool { return true }
+
 // ReplySerial pairs it with Subscribe.
 func (s *SubscribeResult) ReplySerial() uint64 { return s.Serial }
 
@@ -163,3 +166,6 @@ type Event struct {
 	Name    string        // of the object; for monitor events QEMU's name of the event
 	Payload []byte
 }
+
+// Urgent keeps events in order with the answers to calls and subscriptions.
+func (*Event) Urgent() bool { return true }
