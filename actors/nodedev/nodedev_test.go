@@ -153,6 +153,12 @@ func TestEveryKind(t *testing.T) {
 			t.Errorf("%s\nwant\n%s", got, want)
 		}
 	}
+	branchtest.Fails(c, protocol.NodeDeviceUndefine, &protocol.NodeDeviceUndefineArgs{Name: "scsi_host0"}, from, liberr.OperationInvalid, "Requested operation is not valid: Node device 'scsi_host0' is not defined")
+	for name, want := range map[string]int32{"computer": 1, "scsi_host0": 0} {
+		if r, err := branchtest.Do(c, protocol.NodeDeviceIsPersistent, &protocol.NodeDeviceIsPersistentArgs{Name: name}); err != nil || r.Persistent != want {
+			t.Error(name, r, err)
+		}
+	}
 	for name, part := range map[string]string{
 		"scsi_host0": "<host>0</host>\n    <unique_id>3</unique_id>", "scsi_target0_0_1": "<target>target0:0:1</target>",
 		"scsi_0_0_1_2":     "<host>0</host>\n    <bus>0</bus>\n    <target>1</target>\n    <lun>2</lun>\n    <type>disk</type>",
@@ -175,7 +181,7 @@ func TestErrors(t *testing.T) {
 	branchtest.Fails(c, protocol.NodeDeviceGetXMLDesc, &protocol.NodeDeviceGetXMLDescArgs{Name: "nope"}, from, liberr.NoNodeDevice, missing)
 	branchtest.Fails(c, protocol.NodeDeviceGetParent, &protocol.NodeDeviceGetParentArgs{Name: "nope"}, from, liberr.NoNodeDevice, missing)
 	branchtest.Fails(c, protocol.NodeDeviceDestroy, &protocol.NodeDeviceDestroyArgs{Name: "computer"}, from, liberr.ConfigUnsupported, "unsupported configuration: Unsupported device type")
-	branchtest.Fails(c, protocol.NodeDeviceUndefine, &protocol.NodeDeviceUndefineArgs{Name: "computer"}, from, liberr.OperationInvalid, "Requested operation is not valid: Node device 'computer' is not defined")
+	branchtest.Fails(c, protocol.NodeDeviceUndefine, &protocol.NodeDeviceUndefineArgs{Name: "computer"}, from, liberr.ConfigUnsupported, "unsupported configuration: Unsupported device type")
 	branchtest.Fails(c, protocol.NodeDeviceCreate, &protocol.NodeDeviceCreateArgs{Name: "computer"}, from, liberr.OperationInvalid, "Requested operation is not valid: Device is already active")
 	branchtest.Fails(c, protocol.NodeDeviceSetAutostart, &protocol.NodeDeviceSetAutostartArgs{Name: "computer"}, from, liberr.OperationUnsupported, "Operation not supported: Unsupported device type")
 	branchtest.Fails(c, protocol.NodeListDevices, &protocol.NodeListDevicesArgs{Maxnames: 200000}, liberr.FromRPC, liberr.RPC, "maxnames > REMOTE_NODE_DEVICE_LIST_MAX")

@@ -182,11 +182,16 @@ func (d *driver) isActive(_ actor.Context, _ *call.Request, a *protocol.NodeDevi
 	return &protocol.NodeDeviceIsActiveRet{Active: 1}, err
 }
 
-// Only mediated devices can be defined, start with the host, or be made and destroyed; all others just are.
+// Only mediated devices can be defined, start with the host, or be made and destroyed; all others just are. The machine
+// counts as persistent.
 
 func (d *driver) isPersistent(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceIsPersistentArgs) (*protocol.NodeDeviceIsPersistentRet, error) {
-	_, err := d.find(a.Name)
-	return &protocol.NodeDeviceIsPersistentRet{}, err
+	dev, err := d.find(a.Name)
+	ret := &protocol.NodeDeviceIsPersistentRet{}
+	if err == nil && dev.kind == kindSystem {
+		ret.Persistent = 1
+	}
+	return ret, err
 }
 
 func (d *driver) autostart(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceGetAutostartArgs) (*protocol.NodeDeviceGetAutostartRet, error) {
@@ -212,8 +217,12 @@ func (d *driver) undefine(_ actor.Context, _ *call.Request, a *protocol.NodeDevi
 	if err := call.CheckFlags(a.Flags, 0, from, "nodeDeviceUndefine"); err != nil {
 		return nil, err
 	}
-	if _, err := d.find(a.Name); err != nil {
+	dev, err := d.find(a.Name)
+	if err != nil {
 		return nil, err
+	}
+	if dev.kind == kindSystem {
+		return nil, liberr.New(from, liberr.ConfigUnsupported, "Unsupported device type")
 	}
 	return nil, liberr.New(from, liberr.OperationInvalid, "Node device '%s' is not defined", a.Name)
 }

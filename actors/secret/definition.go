@@ -2,7 +2,6 @@ package secret
 
 import (
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -109,9 +108,6 @@ func parse(doc []byte, validate bool) (*definition, error) {
 
 // decode reads the document; exactly one element is in it.
 func decode(doc []byte) (*element, error) {
-	if len(doc) == 0 {
-		return nil, liberr.Raw(from, liberr.XMLDetail, origin+":1: Document is empty\n(null)\n^")
-	}
 	dec := xml.NewDecoder(strings.NewReader(string(doc)))
 	var root element
 	err := dec.Decode(&root)
@@ -124,12 +120,7 @@ func decode(doc []byte) (*element, error) {
 			err = &xml.SyntaxError{Msg: "Extra content at the end of the document", Line: 1}
 		}
 	}
-	line, text := 1, err.Error()
-	var syntax *xml.SyntaxError
-	if errors.As(err, &syntax) {
-		line, text = syntax.Line, syntax.Msg
-	}
-	return nil, liberr.Raw(from, liberr.XMLDetail, fmt.Sprintf("%s:%d: %s", origin, line, text)).WithCause(err)
+	return nil, syntaxError(doc, err)
 }
 
 func yesNo(e *element, name string) (bool, error) {

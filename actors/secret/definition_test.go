@@ -79,6 +79,10 @@ func TestParseRefuses(t *testing.T) {
 		{`<secret><usage type="iscsi"/></secret>`, "internal error: iSCSI usage specified, but target is missing", from, liberr.InternalError},
 		{`<secret><usage type="tls"/></secret>`, "internal error: TLS usage specified, but name is missing", from, liberr.InternalError},
 		{`<secret><usage type="vtpm"/></secret>`, "internal error: vTPM usage specified, but name is missing", from, liberr.InternalError},
+		{`hello`, "(definition_of_secret):1: Start tag expected, '<' not found\nhello\n^", from, liberr.XMLDetail},
+		{`<secret><uuid></secret>`, "(definition_of_secret):1: Opening and ending tag mismatch: uuid line 1 and secret\n<secret><uuid></secret>\n-----------------------^", from, liberr.XMLDetail},
+		{`<secret/><secret/>`, "(definition_of_secret):1: Extra content at the end of the document\n<secret/><secret/>\n---------^", from, liberr.XMLDetail},
+		{"<secret><description>a\x01b</description></secret>", "(definition_of_secret):1: PCDATA invalid Char value 1\n<secret><description>a\x01b</description></secret>\n----------------------^", from, liberr.XMLDetail},
 		{``, "(definition_of_secret):1: Document is empty\n(null)\n^", from, liberr.XMLDetail},
 	} {
 		_, err := parse([]byte(c.in), false)

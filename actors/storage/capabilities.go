@@ -9,23 +9,33 @@ type kind struct {
 	volume        []string // formats of its volumes
 	defaultSource string
 	defaultVolume string
+	discovery     discovery
 }
+
+// discovery is whether sources of a kind can be found.
+type discovery int
+
+const (
+	byBackend discovery = iota
+	byHost              // on a host that must be named
+	never
+)
 
 // fileFormats are the formats of a volume that is a file.
 var fileFormats = []string{"none", "raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop", "cow", "qcow", "qcow2", "qed", "vmdk"}
 
 var kinds = []kind{
-	{name: "dir", volume: fileFormats, defaultVolume: "raw"},
-	{name: "fs", volume: fileFormats, defaultVolume: "raw", defaultSource: "auto",
+	{name: "dir", discovery: never, volume: fileFormats, defaultVolume: "raw"},
+	{name: "fs", discovery: never, volume: fileFormats, defaultVolume: "raw", defaultSource: "auto",
 		source: []string{"auto", "ext2", "ext3", "ext4", "ufs", "iso9660", "udf", "gfs", "gfs2", "vfat", "hfs+", "xfs", "ocfs2", "vmfs"}},
-	{name: "netfs", volume: fileFormats, defaultVolume: "raw", defaultSource: "auto", source: []string{"auto", "nfs", "glusterfs", "cifs"}},
+	{name: "netfs", discovery: byHost, volume: fileFormats, defaultVolume: "raw", defaultSource: "auto", source: []string{"auto", "nfs", "glusterfs", "cifs"}},
 	{name: "logical", defaultSource: "lvm2", source: []string{"unknown", "lvm2"}},
-	{name: "disk", defaultSource: "unknown", source: []string{"unknown", "dos", "dvh", "gpt", "mac", "bsd", "pc98", "sun", "lvm2"},
+	{name: "disk", discovery: never, defaultSource: "unknown", source: []string{"unknown", "dos", "dvh", "gpt", "mac", "bsd", "pc98", "sun", "lvm2"},
 		defaultVolume: "none", volume: []string{"none", "linux", "fat16", "fat32", "linux-swap", "linux-lvm", "linux-raid", "extended"}},
-	{name: "iscsi"},
+	{name: "iscsi", discovery: byHost},
 	{name: "iscsi-direct"},
-	{name: "scsi"},
-	{name: "mpath"},
+	{name: "scsi", discovery: never},
+	{name: "mpath", discovery: never},
 	{name: "rbd", defaultVolume: "raw"},
 	{name: "sheepdog"},
 	{name: "gluster", volume: fileFormats, defaultVolume: "raw"},

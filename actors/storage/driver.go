@@ -103,11 +103,18 @@ func (d *driver) wipePattern(_ actor.Context, _ *call.Request, a *protocol.Stora
 	return nil, missingName(a.Vol.Pool)
 }
 
+// findSources refuses, kind by kind, as libvirt does: no discovery for this kind, no host to ask, no backend.
 func (d *driver) findSources(_ actor.Context, _ *call.Request, a *protocol.ConnectFindStoragePoolSourcesArgs) (*protocol.ConnectFindStoragePoolSourcesRet, error) {
 	for i, k := range kinds {
-		if k.name == a.Type {
-			return nil, liberr.New(from, liberr.InternalError, "missing backend for pool type %d (%s)", i, a.Type)
+		switch {
+		case k.name != a.Type:
+			continue
+		case k.discovery == never:
+			return nil, liberr.New(from, liberr.NoSupportCode, "pool type '%s' does not support source discovery", a.Type)
+		case k.discovery == byHost && a.SrcSpec == nil:
+			return nil, liberr.New(from, liberr.InvalidArg, "hostname must be specified for %s sources", a.Type)
 		}
+		return nil, liberr.New(from, liberr.InternalError, "missing backend for pool type %d (%s)", i, a.Type)
 	}
 	return nil, liberr.New(from, liberr.InternalError, "unknown storage pool type %s", a.Type)
 }

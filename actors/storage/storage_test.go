@@ -48,6 +48,8 @@ func TestNothingIsFound(t *testing.T) {
 	branchtest.Fails(c, protocol.StorageVolWipePattern, &protocol.StorageVolWipePatternArgs{Vol: volume, Algorithm: 9}, from, liberr.NoStoragePool, noPoolName)
 	branchtest.Fails(c, protocol.ConnectFindStoragePoolSources, &protocol.ConnectFindStoragePoolSourcesArgs{Type: "rbd"}, from, liberr.InternalError, "internal error: missing backend for pool type 9 (rbd)")
 	branchtest.Fails(c, protocol.ConnectFindStoragePoolSources, &protocol.ConnectFindStoragePoolSourcesArgs{Type: "nope"}, from, liberr.InternalError, "internal error: unknown storage pool type nope")
+	branchtest.Fails(c, protocol.ConnectFindStoragePoolSources, &protocol.ConnectFindStoragePoolSourcesArgs{Type: "dir"}, from, liberr.NoSupportCode, "this function is not supported by the connection driver: pool type 'dir' does not support source discovery")
+	branchtest.Fails(c, protocol.ConnectFindStoragePoolSources, &protocol.ConnectFindStoragePoolSourcesArgs{Type: "netfs"}, from, liberr.InvalidArg, "invalid argument: hostname must be specified for netfs sources")
 	branchtest.Fails(c, protocol.StoragePoolDefineXML, &protocol.StoragePoolDefineXMLArgs{XML: "<pool/>"}, from, liberr.NoSupportCode,
 		"this function is not supported by the connection driver: virStoragePoolDefineXML")
 }
