@@ -182,11 +182,7 @@ func (s *usbSet) reserve(d, a *node) error {
 
 // addHubs adds as many hubs to a new guest as its devices need beyond the ports there are.
 func (s *usbSet) addHubs() {
-	devices := 0
-	for _, d := range s.def.usbDevices(true) {
-		_ = d
-		devices++
-	}
+	devices := len(s.def.usbDevices(true))
 	ports := 0
 	for _, b := range s.buses {
 		if b != nil {

@@ -145,8 +145,9 @@ func checkMemoryBacking(b *node, cells int) error {
 			return unsupported("unknown memoryBacking/%s/%s '%s'", c.kid, c.attr, v)
 		}
 	}
-	master := ""
+	var masters, late []string
 	for _, p := range b.kid("hugepages").all("page") {
+		named := p.has("nodeset")
 		size, ok := p.lookup("size")
 		if !ok {
 			return xmlError("missing element or attribute './@size'")
@@ -163,12 +164,16 @@ func checkMemoryBacking(b *node, cells int) error {
 		if err := checkPageNodes(p, cells); err != nil {
 			return err
 		}
-		if !p.has("nodeset") {
-			if master != "" {
-				return xmlDetail("two master hugepages detected: %s and %s", master, utoa(v))
-			}
-			master = utoa(v)
+		if p.has("nodeset") {
+			continue
+		} else if named {
+			late = append(late, utoa(v))
+		} else {
+			masters = append(masters, utoa(v))
 		}
+	}
+	if masters = append(masters, late...); len(masters) > 1 {
+		return xmlDetail("two master hugepages detected: %s and %s", masters[0], masters[1])
 	}
 	return nil
 }

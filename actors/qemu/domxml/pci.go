@@ -54,7 +54,6 @@ const (
 
 	hotplug   // the slot can be plugged into while the guest runs; the device would like to be
 	aggregate // may share its slot with others of its kind
-	automatic // the address is chosen here, so what is merely unusual is no reason to refuse
 
 	// unknownSlot is for devices that are on PCI with nobody knowing how: no bus takes them.
 	unknownSlot
@@ -91,17 +90,6 @@ type pciBus struct {
 		functions byte // one bit each
 		aggregate bool // taken by a device that shares
 	}
-	isolation       int  // group of host devices that must not be split or mixed, 0 for none
-	isolationLocked bool // somebody with a fixed address lives here
-}
-
-func (b *pciBus) used() bool {
-	for i := range b.slots {
-		if b.slots[i].functions != 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // full says that no slot is left free.
@@ -206,27 +194,14 @@ func (s *pciSet) taken(p pciAddress) bool {
 	return p.bus < len(s.buses) && s.buses[p.bus].slots[p.slot].functions != 0
 }
 
-// next finds and takes the first place that fits. Devices of one isolation group share buses with nobody else.
-func (s *pciSet) next(need connect, isolation int) (pciAddress, error) {
+// next finds and takes the first place that fits.
+func (s *pciSet) next(need connect) (pciAddress, error) {
 	if len(s.buses) == 0 {
 		return pciAddress{}, xmlError("No PCI buses available")
 	}
 	for {
 		for i, b := range s.buses {
-			if b.isolation != isolation {
-				continue
-			}
 			if slot, f, ok := b.find(need); ok {
-				p := pciAddress{bus: i, slot: slot, function: f}
-				return p, s.take(p, need)
-			}
-		}
-		for i, b := range s.buses {
-			if b.isolationLocked || b.used() || isolation == 0 {
-				continue
-			}
-			if slot, f, ok := b.find(need); ok {
-				b.isolation = isolation
 				p := pciAddress{bus: i, slot: slot, function: f}
 				return p, s.take(p, need)
 			}

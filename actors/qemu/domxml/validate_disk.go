@@ -70,6 +70,9 @@ func (def *definition) validateDisk(d *node) error {
 	if target.has("removable") && bus != "usb" {
 		return xmlError("removable is only valid for usb disks")
 	}
+	if err := def.validateOverrides(d.kid("source")); err != nil {
+		return err
+	}
 	if t := d.kid("iotune"); t != nil {
 		if err := validateIOTune(t); err != nil {
 			return err
@@ -78,8 +81,7 @@ func (def *definition) validateDisk(d *node) error {
 	if d.kid("wwn") != nil && bus != "ide" && bus != "scsi" && bus != "sata" {
 		return qemuUnsupported("Only ide and scsi disk support wwn")
 	}
-	if t, ok := d.kid("geometry").lookup("trans"); ok && bus != "ide" {
-		_ = t
+	if d.kid("geometry").has("trans") && bus != "ide" {
 		return qemuUnsupported("CHS translation mode can only be set for 'ide' bus not '%s'", bus)
 	}
 	if device == "lun" {
@@ -130,6 +132,21 @@ func (def *definition) validateDriveAddress(d *node, bus string) error {
 	case "lsilogic":
 		if a.get("target") != "0" {
 			return qemuUnsupported("target must be 0 for controller model '%s'", model)
+		}
+	}
+	return nil
+}
+
+// validateOverrides: a device can only be labelled otherwise where the domain's labels are applied at all.
+func (def *definition) validateOverrides(source *node) error {
+	for _, o := range source.all("seclabel") {
+		if o.get("relabel") == "no" {
+			continue
+		}
+		for _, l := range def.root.all("seclabel") {
+			if l.get("model") == o.get("model") && l.get("relabel") == "no" {
+				return unsupported("label overrides require relabeling to be enabled at the domain level")
+			}
 		}
 	}
 	return nil

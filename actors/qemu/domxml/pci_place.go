@@ -1,0 +1,344 @@
+package domxml
+
+import (
+	"fmt"
+	"strings"
+)
+
+// placer is one run over the devices.
+type placer struct {
+	def     *definition
+	set     *pciSet
+	dryRun  bool
+	planned map[*node]bool // placed in a dry run
+}
+
+func (p *placer) wants(d *node) bool {
+	return d.kid("address") == nil && !p.planned[d]
+}
+
+func (p *placer) put(d *node, a pciAddress) {
+	p.planned[d] = true
+	if p.dryRun {
+		return
+	}
+	n := elem("address")
+	a.put(n)
+	d.add(n)
+}
+
+// next places a device wherever there is room.
+func (p *placer) next(d *node) error {
+	need := p.def.connects(d)
+	if need == 0 || !p.wants(d) {
+		return nil
+	}
+	a, err := p.set.next(need | p.hotplug(d))
+	if err != nil {
+		return err
+	}
+	p.put(d, a)
+	return nil
+}
+
+// hotplug: bridges and root ports are part of the board; all else should be where it can be unplugged, where there is
+// such a place.
+func (p *placer) hotplug(d *node) connect {
+	if d.name == "controller" && d.get("type") == "pci" {
+		return 0
+	}
+	if d.name == "iommu" {
+		return 0
+	}
+	return hotplug
+}
+
+// slots places everything the chipset has no fixed place for.
+func (p *placer) slots() error {
+	each := func(name string, want func(*node) bool) error {
+		for _, d := range p.def.devices.all(name) {
+			if want == nil || want(d) {
+				if err := p.next(d); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	isPCI := func(c *node) bool { return c.get("type") == "pci" }
+	steps := []struct {
+		name string
+		want func(*node) bool
+	}{
+		{"controller", func(c *node) bool { return isPCI(c) && c.get("index") != "0" }},
+		{"filesystem", nil},
+		{"interface", func(n *node) bool { return n.get("type") != "hostdev" }},
+		{"sound", nil},
+		{"controller", nil},
+		{"disk", nil},
+		{"interface", nil}, // assigned from the host
+		{"hostdev", nil},
+		{"memballoon", nil},
+		{"rng", nil},
+		{"watchdog", nil},
+		{"video", nil},
+		{"shmem", nil},
+		{"input", nil},
+		{"serial", nil},
+		{"iommu", nil},
+		{"vsock", nil},
+		{"memory", nil},
+	}
+	for i, s := range steps {
+		if i == 4 {
+			if err := p.controllers(); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := each(s.name, s.want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// controllers places the ones that are no PCI bridges. The functions of one EHCI controller share a slot.
+func (p *placer) controllers() error {
+	for _, c := range p.def.devices.all("controller") {
+		switch c.get("type") {
+		case "pci", "fdc", "ccid", "isa":
+			continue
+		case "ide":
+			if c.get("index") == "0" && p.def.isI440FX() {
+				continue
+			}
+		}
+		if c.get("type") == "usb" && strings.HasPrefix(c.get("model"), "ich9-") && p.wants(c) {
+			if err := p.ich9(c); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := p.next(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ich9Function is where each part of an ICH9 USB controller sits within its slot.
+var ich9Function = map[string]int{"ich9-ehci1": 7, "ich9-uhci1": 0, "ich9-uhci2": 1, "ich9-uhci3": 2}
+
+// ich9 puts a part beside the other parts with the same index, or opens a slot for them.
+func (p *placer) ich9(c *node) error {
+	for _, o := range p.def.devices.all("controller") {
+		if o == c || o.get("type") != "usb" || o.get("index") != c.get("index") || !strings.HasPrefix(o.get("model"), "ich9-") {
+			continue
+		}
+		if a, ok := p.placeOf(o); ok {
+			return p.beside(c, a)
+		}
+	}
+	a, err := p.set.next(pciDevice | hotplug)
+	if err != nil {
+		return err
+	}
+	// The slot was found with function 0; move to the part's own function.
+	p.set.buses[a.bus].slots[a.slot].functions = 0
+	return p.beside(c, a)
+}
+
+func (p *placer) putUSB(c *node, a pciAddress) {
+	p.planned[c] = true
+	n := elem("address")
+	a.put(n)
+	if a.function == 0 {
+		n.set("multifunction", "on")
+	}
+	if p.dryRun {
+		c.attrs = append(c.attrs, attr{plannedAttr, fmt.Sprintf("%d.%d", a.bus, a.slot)})
+		return
+	}
+	c.unset(plannedAttr)
+	c.add(n)
+}
+
+// plannedAttr remembers within a dry run where a part went; the grammar drops it from whatever is left.
+const plannedAttr = "#planned"
+
+func (p *placer) placeOf(c *node) (pciAddress, bool) {
+	if v, ok := c.lookup(plannedAttr); ok && p.dryRun {
+		var a pciAddress
+		if _, err := fmt.Sscanf(v, "%d.%d", &a.bus, &a.slot); err == nil {
+			return a, true
+		}
+	}
+	return pciAddressOf(c)
+}
+
+// chipset places what the board itself has, and keeps its places free.
+func (p *placer) chipset() error {
+	switch {
+	case len(p.set.buses) == 0:
+		return nil
+	case p.def.isQ35():
+		return p.q35()
+	case p.def.isI440FX():
+		return p.i440fx()
+	}
+	return nil
+}
+
+// reserve keeps a place free that no device of the document has.
+func (p *placer) reserve(slot, function int) error {
+	a := pciAddress{slot: slot, function: function}
+	if p.set.buses[0].slots[slot].functions&(1<<function) != 0 {
+		return nil
+	}
+	return p.set.take(a, 0)
+}
+
+func (p *placer) i440fx() error {
+	for _, c := range p.def.devices.all("controller") {
+		typ, idx := c.get("type"), c.get("index")
+		switch {
+		case typ == "ide" && idx == "0":
+			if a, ok := pciAddressOf(c); ok {
+				if a != (pciAddress{slot: 1, function: 1}) {
+					return xmlError("Primary IDE controller must have PCI address 0:0:1.1")
+				}
+			} else if p.wants(c) {
+				if err := p.set.take(pciAddress{slot: 1, function: 1}, 0); err != nil {
+					return err
+				}
+				p.put(c, pciAddress{slot: 1, function: 1})
+			}
+		case typ == "usb" && idx == "0" && c.get("model") == "piix3-uhci":
+			if a, ok := pciAddressOf(c); ok {
+				if a != (pciAddress{slot: 1, function: 2}) {
+					return xmlError("PIIX3 USB controller at index 0 must have PCI address 0:0:1.2")
+				}
+			} else if p.wants(c) {
+				if err := p.set.take(pciAddress{slot: 1, function: 2}, 0); err != nil {
+					return err
+				}
+				p.put(c, pciAddress{slot: 1, function: 2})
+			}
+		}
+	}
+	for f := range 8 {
+		if err := p.reserve(1, f); err != nil {
+			return err
+		}
+	}
+	return p.primaryVideo(pciAddress{slot: 2})
+}
+
+func (p *placer) q35() error {
+	for _, c := range p.def.devices.all("controller") {
+		typ, idx := c.get("type"), c.get("index")
+		switch {
+		case typ == "sata" && idx == "0":
+			if _, ok := pciAddressOf(c); ok || !p.wants(c) {
+				continue
+			}
+			if err := p.set.take(pciAddress{slot: 0x1f, function: 2}, 0); err != nil {
+				return err
+			}
+			p.put(c, pciAddress{slot: 0x1f, function: 2})
+		case typ == "usb" && c.get("model") == "ich9-uhci1" && c.kid("address") == nil:
+			if err := p.q35EHCI(c); err != nil {
+				return err
+			}
+		case typ == "pci" && c.get("model") == "dmi-to-pci-bridge" && p.wants(c):
+			if a := (pciAddress{slot: 0x1e}); !p.set.taken(a) {
+				if err := p.set.take(a, 0); err != nil {
+					return err
+				}
+				p.put(c, a)
+			}
+		}
+	}
+	for _, f := range []int{0, 3} {
+		if err := p.reserve(0x1f, f); err != nil {
+			return err
+		}
+	}
+	if err := p.primaryVideo(pciAddress{slot: 1}); err != nil {
+		return err
+	}
+	for _, s := range p.def.devices.all("sound") {
+		if s.get("model") != "ich9" || !p.wants(s) {
+			continue
+		}
+		if a := (pciAddress{slot: 0x1b}); !p.set.taken(a) {
+			if err := p.set.take(a, 0); err != nil {
+				return err
+			}
+			p.put(s, a)
+		}
+		break
+	}
+	return nil
+}
+
+// q35EHCI: the first two USB2 controllers sit where the real chipset has them. Their first UHCI part decides; the others
+// join it later.
+func (p *placer) q35EHCI(c *node) error {
+	if p.planned[c] {
+		return nil
+	}
+	// Other parts that already have a place decide; a slot with strangers in it is not taken.
+	for _, o := range p.def.devices.all("controller") {
+		if o.get("type") == "usb" && o.get("index") == c.get("index") && o != c {
+			if a, ok := p.placeOf(o); ok {
+				return p.beside(c, a)
+			}
+		}
+	}
+	for _, slot := range []int{0x1d, 0x1a} {
+		if a := (pciAddress{slot: slot}); !p.set.taken(a) {
+			return p.beside(c, a)
+		}
+	}
+	return nil
+}
+
+// beside puts a part of an ICH9 USB controller into the slot of a.
+func (p *placer) beside(c *node, a pciAddress) error {
+	a.function = ich9Function[c.get("model")]
+	if err := p.set.take(a, 0); err != nil {
+		return err
+	}
+	p.putUSB(c, a)
+	return nil
+}
+
+// primaryVideo puts the first card where firmware looks for it.
+func (p *placer) primaryVideo(at pciAddress) error {
+	v := p.def.devices.kid("video")
+	if v == nil || p.def.connects(v) == 0 || !p.wants(v) {
+		return nil
+	}
+	if p.set.taken(at) {
+		a, err := p.set.next(pciDevice | p.boardOnly())
+		if err != nil {
+			return err
+		}
+		p.put(v, a)
+		return nil
+	}
+	if err := p.set.take(at, 0); err != nil {
+		return err
+	}
+	p.put(v, at)
+	return nil
+}
+
+func (p *placer) boardOnly() connect {
+	if p.def.isQ35() {
+		return 0
+	}
+	return hotplug
+}
