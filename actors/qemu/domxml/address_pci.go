@@ -3,7 +3,6 @@ package domxml
 import (
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // pciAddresses places every PCI device. A first, dry run finds out how many buses that takes; the new ones become
