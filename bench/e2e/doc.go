@@ -28,7 +28,7 @@
 //	                          fails when something acknowledged is gone
 //	stuck NAME OTHER N        stops NAME's QEMU with N callers on it and measures OTHER
 //	latency save|check NAME   the median of a call, now against before
-//	fault KIND PATH           virtree fault, in a tree started with --allow-faults
+//	fault KIND [FLAG...] PATH virtree fault, in a tree started with --allow-faults
 //	soak connects|starts N    again and again, with memory and descriptors before and after
 //	capture start|check       record the traffic of $CAPTURE and have tshark decode it
 package e2e
