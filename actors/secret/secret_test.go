@@ -332,3 +332,19 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+func TestValuesTravel(t *testing.T) {
+	for _, v := range []*Value{{Serial: 3, Value: []byte("v")}, {Serial: 4, Err: liberr.New(from, liberr.NoSecret, "x")}} {
+		b, err := v.AppendRemoting(nil)
+		var got Value
+		if err == nil {
+			err = got.DecodeRemoting(b)
+		}
+		if err != nil || got.Serial != v.Serial || string(got.Value) != string(v.Value) || (got.Err == nil) != (v.Err == nil) {
+			t.Errorf("%+v arrives as %+v, %v", v, got, err)
+		}
+	}
+	if v, ok := (&Ask{Serial: 5}).Refuse(liberr.New(from, liberr.InternalError, "x")).(*Value); !ok || v.Serial != 5 || v.Err == nil {
+		t.Error(v)
+	}
+}
