@@ -16,6 +16,8 @@ func ReadConfig(path string) (Config, error) {
 		f.String("vnc_listen", &c.VNCListen),
 		f.String("vnc_password", &c.VNCPassword),
 		f.String("spice_listen", &c.SpiceListen),
+		f.String("user", &c.User),
+		f.String("group", &c.Group),
 		f.Uint("remote_display_port_min", &minPort),
 		f.Uint("remote_display_port_max", &maxPort),
 		f.Uint("max_queued", &queued),

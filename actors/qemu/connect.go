@@ -114,7 +114,7 @@ func (dr *driver) getCapabilities(ctx actor.Context, r *call.Request, _ *protoco
 // hostFacts gathers what the capabilities say of the host.
 func (s *shared) hostFacts(ctx context.Context) caps.HostFacts {
 	n := node.Host()
-	return caps.HostFacts{UUID: s.hostUUID(n), Node: n, PowerManagement: n.SuspendCapabilities(ctx), SecurityModels: caps.SecurityModels(!s.env.Paths.Session, 0, 0)}
+	return caps.HostFacts{UUID: s.hostUUID(n), Node: n, PowerManagement: n.SuspendCapabilities(ctx), SecurityModels: caps.SecurityModels(!s.env.Paths.Session, s.guest.uid, s.guest.gid)}
 }
 
 func (dr *driver) getDomainCapabilities(ctx actor.Context, r *call.Request, a *protocol.ConnectGetDomainCapabilitiesArgs) error {

@@ -263,6 +263,7 @@ func (dr *driver) load(ctx actor.Context) {
 		if err := s.prepare(); err != nil {
 			s.env.Log.Error().Err(err).Msg("cannot make the driver's folders")
 		}
+		s.guest = s.findGuestUser()
 		return s.scan()
 	}, func(ctx actor.Context, out any, err error) {
 		if err != nil {
@@ -300,6 +301,7 @@ func (s *shared) prepare() error {
 	}{
 		{p.DriverConfig("qemu"), 0o700}, {p.DriverRun("qemu"), 0o755}, {p.DriverLib("qemu"), 0o751}, {p.DriverLog("qemu"), 0o700},
 		{p.DriverCache("qemu"), 0o750}, {filepath.Join(p.DriverLib("qemu"), "nvram"), 0o711}, {filepath.Join(p.DriverLib("qemu"), "save"), 0o700},
+		{filepath.Join(p.DriverLib("qemu"), "channel", "target"), 0o755}, {filepath.Join(p.DriverLib("qemu"), "ram"), 0o755},
 	} {
 		if err := os.MkdirAll(d.path, d.mode); err != nil {
 			return err

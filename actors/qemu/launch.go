@@ -42,6 +42,7 @@ type launchPlan struct {
 	rt    command.Runtime
 	caps  *caps.Caps
 	vnets []string
+	user  guestUser
 	files []*os.File // to be closed when QEMU has them
 }
 
@@ -60,12 +61,14 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 		p.interfaces,
 		p.emulators,
 		p.monitorSocket,
+		p.secure,
 	}
 	for _, step := range steps {
 		if err := step(ctx, undo); err != nil {
 			return nil, err
 		}
 	}
+	command.AssignNodes(p.def)
 	cmd, err := command.Build(p.def, p.caps, p.rt)
 	if err != nil {
 		return nil, err
@@ -114,7 +117,6 @@ func (p *launchPlan) findEmulator(ctx context.Context, _ *kit.Undo) error {
 func (p *launchPlan) complete(context.Context, *kit.Undo) error {
 	id := int(p.id)
 	p.def.ID = &id
-	command.AssignNodes(p.def)
 	cpu, err := p.caps.StartCPU(p.def.Type, p.def.OS.Type.Arch, p.def.CPU)
 	if err != nil {
 		return err
@@ -167,6 +169,9 @@ func (p *launchPlan) checkFiles(context.Context, *kit.Undo) error {
 				}
 			}
 			return liberr.System(liberr.FromQemu, err, "Cannot access storage file '%s'", path)
+		}
+		if err := completeChain(d); err != nil {
+			return err
 		}
 	}
 	if os_ := p.def.OS; os_ != nil {
@@ -275,7 +280,7 @@ func (p *launchPlan) exec(cmd *command.Command, undo *kit.Undo) (*process, error
 	}
 	argv := append([]string{cmd.Binary}, cmd.Args...)
 	p.logStart(argv, cmd.Env)
-	proc, err := spawn(cmd.Binary, argv, cmd.Env, files, "/")
+	proc, err := spawn(cmd.Binary, argv, cmd.Env, files, p.user.credential())
 	if err != nil {
 		return nil, liberr.System(liberr.FromQemu, err, "cannot execute binary %s", cmd.Binary)
 	}

@@ -22,7 +22,8 @@ type process struct {
 }
 
 // spawn starts a command in a session of its own: it survives us. files become its descriptors from 0 on.
-func spawn(binary string, argv, env []string, files []*os.File, dir string) (*process, error) {
+// cred is whom it runs as; nil is us.
+func spawn(binary string, argv, env []string, files []*os.File, cred *syscall.Credential) (*process, error) {
 	fds := make([]uintptr, len(files))
 	for i, f := range files {
 		raw, err := f.SyscallConn()
@@ -35,8 +36,8 @@ func spawn(binary string, argv, env []string, files []*os.File, dir string) (*pr
 	}
 	pidfd := -1
 	pid, err := syscall.ForkExec(binary, argv, &syscall.ProcAttr{
-		Dir: dir, Env: env, Files: fds,
-		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+		Dir: "/", Env: env, Files: fds,
+		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd, Credential: cred},
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -15,7 +16,7 @@ func sleeper(t *testing.T, argv ...string) *process {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	p, err := spawn("/bin/sh", argv, os.Environ(), []*os.File{null, null, null}, "/")
+	p, err := spawn("/bin/sh", argv, os.Environ(), []*os.File{null, null, null}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +52,14 @@ func TestProcessEnds(t *testing.T) {
 }
 
 func TestProcessThatIgnoresSIGTERM(t *testing.T) {
-	p := sleeper(t, "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
+	ready := filepath.Join(t.TempDir(), "ready")
+	p := sleeper(t, "sh", "-c", "trap '' TERM; mkfifo "+ready+"; echo > "+ready+"; while :; do sleep 0.05; done")
+	for { // the trap is set when the fifo is there, and it is written when we have read it
+		if _, err := os.ReadFile(ready); err == nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := p.End(ctx, 50*time.Millisecond, false); !errors.Is(err, context.DeadlineExceeded) {

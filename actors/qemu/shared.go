@@ -32,6 +32,7 @@ type shared struct {
 	vnc   lease.Range
 
 	monitors monitors
+	guest    guestUser // whom guests run as; set before the first domain is loaded
 	hostOnce sync.Once // guards hostID, which jobs of several callers may want at once
 	hostID   string
 }
@@ -43,7 +44,8 @@ type Config struct {
 	SpiceListen    string
 	PortMin        int
 	PortMax        int
-	MaxQueued      int // jobs that may wait for one domain; 0: no limit
+	User, Group    string // whom guests run as; "" leaves it to findGuestUser
+	MaxQueued      int    // jobs that may wait for one domain; 0: no limit
 	AutostartDelay time.Duration
 	HostUUID       string // host_uuid; "" takes the source
 	HostUUIDSource string // "smbios" or "machine-id"

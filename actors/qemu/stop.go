@@ -106,6 +106,7 @@ type leftovers struct {
 	paths  []string
 	ports  []int
 	vnets  []string
+	files  []string // that were given to the guest
 	log    string
 }
 
@@ -121,6 +122,9 @@ func (d *domain) leftovers() *leftovers {
 	}
 	if def, err := d.live.Def(); err == nil {
 		l.ports = displayPorts(def)
+		if !d.drv.guest.self() && relabels(def) {
+			l.files = guestFiles(def)
+		}
 	}
 	return l
 }
@@ -130,6 +134,11 @@ func (l *leftovers) clean(removeLog bool) {
 	_ = os.Remove(l.drv.statusPath(l.name))
 	_ = os.Remove(l.drv.pidPath(l.name))
 	stopTPM(l.drv, l.name)
+	for _, path := range l.files {
+		if err := giveBack(path); err != nil {
+			l.drv.env.Log.Warn().Err(err).Str("domain", l.name).Str("path", path).Msg("cannot give a file back to its owner")
+		}
+	}
 	for _, path := range l.paths {
 		if path != "" {
 			_ = os.RemoveAll(path)
