@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 	"fmt"
+	"io"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +12,7 @@ import (
 
 	"virtree/actors/internal/branchtest"
 	"virtree/actors/internal/call"
+	"virtree/supervisors/logging"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
@@ -20,8 +23,6 @@ type memory struct {
 	mu      sync.Mutex
 	servers map[string]*Server
 	clients map[string][]Client
-	outputs []LogOutput
-	filters []LogFilter
 	timeout time.Duration
 	noTLS   bool
 }
@@ -36,8 +37,7 @@ func newMemory() *memory {
 			{ID: 7, Connected: time.Unix(1000, 0), Who: &call.Caller{Transport: "unix", ReadOnly: true, User: "root", GID: 4, Group: "adm", PID: 99, SELinux: "ctx"}},
 			{ID: 8, Connected: time.Unix(1001, 0), Who: &call.Caller{Transport: "tls", Remote: "127.0.0.1;5", SASLUser: "fred", X509Name: "CN=x"}},
 		}},
-		outputs: []LogOutput{{3, "file", "/var/log/x"}},
-		noTLS:   true,
+		noTLS: true,
 	}
 }
 
@@ -96,18 +96,6 @@ func (m *memory) Disconnect(_ context.Context, server string, id uint64) error {
 	return ErrNoClient
 }
 
-func (m *memory) LogOutputs(context.Context) ([]LogOutput, error) { return m.outputs, nil }
-func (m *memory) LogFilters(context.Context) ([]LogFilter, error) { return m.filters, nil }
-func (m *memory) SetLogOutputs(_ context.Context, o []LogOutput) error {
-	m.outputs = o
-	return nil
-}
-
-func (m *memory) SetLogFilters(_ context.Context, f []LogFilter) error {
-	m.filters = f
-	return nil
-}
-
 func (m *memory) SetTimeout(_ context.Context, d time.Duration) error {
 	m.timeout = d
 	return nil
@@ -115,7 +103,12 @@ func (m *memory) SetTimeout(_ context.Context, d time.Duration) error {
 
 func start(t *testing.T) (*memory, *branchtest.Client) {
 	m := newMemory()
-	return m, branchtest.Start(t, New(branchtest.Env(t), m)).Client()
+	log, err := logging.New(logging.Config{Daemon: "libvirtd", Outputs: "3:stderr", Stderr: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	return m, branchtest.Start(t, New(branchtest.Env(t), m, log)).Client()
 }
 
 var (
@@ -264,7 +257,7 @@ func TestLogging(t *testing.T) {
 		}
 		return fmt.Sprint(r.Noutputs, " ", r.Outputs)
 	}
-	if got := out(); got != "1 3:file:/var/log/x" {
+	if got := out(); got != "1 3:stderr" {
 		t.Error(got)
 	}
 	for in, want := range map[string]string{
@@ -278,11 +271,12 @@ func TestLogging(t *testing.T) {
 	} {
 		branchtest.Fails(c, protocol.AdminConnectSetLoggingOutputs, &protocol.AdminConnectSetLoggingOutputsArgs{Outputs: &in}, liberr.FromNone, liberr.InvalidArg, "invalid argument: "+want)
 	}
-	good := "4:stderr  1:syslog:me 3:file:/a:b"
+	file := filepath.Join(t.TempDir(), "a:b")
+	good := "4:stderr 1:file:" + file
 	if _, err := branchtest.Do(c, protocol.AdminConnectSetLoggingOutputs, &protocol.AdminConnectSetLoggingOutputsArgs{Outputs: &good}); err != nil {
 		t.Error(err)
 	}
-	if got := out(); got != "3 4:stderr 1:syslog:me 3:file:/a:b" {
+	if got := out(); got != "2 4:stderr 1:file:"+file {
 		t.Error(got)
 	}
 

@@ -18,7 +18,7 @@ func wire(server string, c Client) protocol.AdminClient {
 	}
 }
 
-func listClients(ctx context.Context, d Daemon, a *protocol.AdminServerListClientsArgs) (*protocol.AdminServerListClientsRet, error) {
+func listClients(ctx context.Context, d subject, a *protocol.AdminServerListClientsArgs) (*protocol.AdminServerListClientsRet, error) {
 	all, err := d.Clients(ctx, a.Srv.Name)
 	if err != nil {
 		return nil, noServerFound(err, a.Srv.Name)
@@ -40,7 +40,7 @@ func listClients(ctx context.Context, d Daemon, a *protocol.AdminServerListClien
 }
 
 // find returns one client of a server, or ErrNoServer or ErrNoClient.
-func find(ctx context.Context, d Daemon, server string, id uint64) (Client, error) {
+func find(ctx context.Context, d subject, server string, id uint64) (Client, error) {
 	all, err := d.Clients(ctx, server)
 	if err != nil {
 		return Client{}, err
@@ -60,7 +60,7 @@ func noClientFound(err error, server string, id uint64) error {
 	return noServerFound(err, server)
 }
 
-func lookupClient(ctx context.Context, d Daemon, a *protocol.AdminServerLookupClientArgs) (*protocol.AdminServerLookupClientRet, error) {
+func lookupClient(ctx context.Context, d subject, a *protocol.AdminServerLookupClientArgs) (*protocol.AdminServerLookupClientRet, error) {
 	if _, err := d.Server(ctx, a.Srv.Name); err != nil {
 		return nil, noServerFound(err, a.Srv.Name)
 	}
@@ -75,7 +75,7 @@ func lookupClient(ctx context.Context, d Daemon, a *protocol.AdminServerLookupCl
 }
 
 // clientInfo tells who a client is: of a local one the process, of a remote one the address.
-func clientInfo(ctx context.Context, d Daemon, a *protocol.AdminClientGetInfoArgs) (*protocol.AdminClientGetInfoRet, error) {
+func clientInfo(ctx context.Context, d subject, a *protocol.AdminClientGetInfoArgs) (*protocol.AdminClientGetInfoRet, error) {
 	c, err := find(ctx, d, a.Clnt.Srv.Name, a.Clnt.ID)
 	if errors.Is(err, ErrNoClient) {
 		return nil, liberr.New(from, liberr.NoClient, "no client with matching id '%d' found", a.Clnt.ID)
@@ -108,7 +108,7 @@ func clientInfo(ctx context.Context, d Daemon, a *protocol.AdminClientGetInfoArg
 	return &protocol.AdminClientGetInfoRet{Params: params}, nil
 }
 
-func disconnect(ctx context.Context, d Daemon, a *protocol.AdminClientCloseArgs) (*protocol.Void, error) {
+func disconnect(ctx context.Context, d subject, a *protocol.AdminClientCloseArgs) (*protocol.Void, error) {
 	server, id := a.Clnt.Srv.Name, a.Clnt.ID
 	if _, err := find(ctx, d, server, id); err != nil {
 		return nil, noClientFound(err, server, id)

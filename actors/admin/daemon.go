@@ -21,11 +21,6 @@ type Daemon interface {
 	Clients(ctx context.Context, server string) ([]Client, error)
 	Disconnect(ctx context.Context, server string, id uint64) error // ErrNoClient
 
-	LogOutputs(ctx context.Context) ([]LogOutput, error)
-	SetLogOutputs(ctx context.Context, o []LogOutput) error // none = back to the default
-	LogFilters(ctx context.Context) ([]LogFilter, error)
-	SetLogFilters(ctx context.Context, f []LogFilter) error
-
 	SetTimeout(ctx context.Context, d time.Duration) error // of the idle exit; 0 = never
 }
 
@@ -58,15 +53,13 @@ type Client struct {
 	Who       *call.Caller
 }
 
-// LogOutput is one place where log lines go: "3:file:/var/log/libvirt/libvirtd.log".
-type LogOutput struct {
-	Priority int    // 1 debug, 2 info, 3 warning, 4 error
-	Dest     string // stderr, file, syslog, journald
-	Data     string // path or syslog identifier
-}
-
-// LogFilter sets the priority of what comes from matching parts of the daemon.
-type LogFilter struct {
-	Priority int
-	Match    string
+// Logging is what the daemon logs, and where to: supervisors/logging's Log. Outputs and filters are written as in the
+// configuration; "" stands for the default. Errors are libvirt's.
+type Logging interface {
+	Outputs() string
+	CountOutputs() int
+	SetOutputs(string) error
+	Filters() string
+	CountFilters() int
+	SetFilters(string) error
 }

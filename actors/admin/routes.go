@@ -21,15 +21,21 @@ const patience = 30 * time.Second
 // driver is the actor: calls in the hands of jobs, nothing else.
 type driver struct {
 	env     *branch.Env
-	daemon  Daemon
+	subject subject
 	bus     branch.Bus // the program has no events; who subscribes hears nothing
 	pending map[uint64]*call.Request
 }
 
+// subject is what the calls are about.
+type subject struct {
+	Daemon
+	log Logging
+}
+
 // New makes the actor.
-func New(env *branch.Env, daemon Daemon) actor.Producer {
+func New(env *branch.Env, daemon Daemon, log Logging) actor.Producer {
 	return func() actor.Actor {
-		return &driver{env: env, daemon: daemon, pending: map[uint64]*call.Request{}}
+		return &driver{env: env, subject: subject{daemon, log}, pending: map[uint64]*call.Request{}}
 	}
 }
 
@@ -93,14 +99,14 @@ type encodable[R any] interface {
 }
 
 // route runs a handler as a job.
-func route[A, R any, PA decodable[A], PR encodable[R]](p protocol.Proc[A, R], h func(context.Context, Daemon, PA) (PR, error)) call.Route[*driver] {
+func route[A, R any, PA decodable[A], PR encodable[R]](p protocol.Proc[A, R], h func(context.Context, subject, PA) (PR, error)) call.Route[*driver] {
 	return call.Later(p, func(d *driver, ctx actor.Context, r *call.Request, a PA) error {
-		daemon := d.daemon
+		s := d.subject
 		run := kit.Job[protocol.Encoder]{
 			Name:    "admin " + p.Name,
 			Timeout: patience,
 			Run: func(ctx context.Context, _ *kit.Undo) (protocol.Encoder, error) {
-				ret, err := h(ctx, daemon, a)
+				ret, err := h(ctx, s, a)
 				if err != nil {
 					return nil, err
 				}

@@ -27,7 +27,7 @@ func noServerGiven(err error, name string) error {
 	return err
 }
 
-func listServers(ctx context.Context, d Daemon, a *protocol.AdminConnectListServersArgs) (*protocol.AdminConnectListServersRet, error) {
+func listServers(ctx context.Context, d subject, a *protocol.AdminConnectListServersArgs) (*protocol.AdminConnectListServersRet, error) {
 	if err := call.CheckFlags(a.Flags, 0, from, "adminConnectListServers"); err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func listServers(ctx context.Context, d Daemon, a *protocol.AdminConnectListServ
 	return ret, nil
 }
 
-func lookupServer(ctx context.Context, d Daemon, a *protocol.AdminConnectLookupServerArgs) (*protocol.AdminConnectLookupServerRet, error) {
+func lookupServer(ctx context.Context, d subject, a *protocol.AdminConnectLookupServerArgs) (*protocol.AdminConnectLookupServerRet, error) {
 	if _, err := d.Server(ctx, a.Name); err != nil {
 		return nil, noServerFound(err, a.Name)
 	}
@@ -54,7 +54,7 @@ func lookupServer(ctx context.Context, d Daemon, a *protocol.AdminConnectLookupS
 	return &protocol.AdminConnectLookupServerRet{Srv: protocol.AdminServer{Name: a.Name}}, nil
 }
 
-func threadpool(ctx context.Context, d Daemon, a *protocol.AdminServerGetThreadpoolParametersArgs) (*protocol.AdminServerGetThreadpoolParametersRet, error) {
+func threadpool(ctx context.Context, d subject, a *protocol.AdminServerGetThreadpoolParametersArgs) (*protocol.AdminServerGetThreadpoolParametersRet, error) {
 	s, err := d.Server(ctx, a.Srv.Name)
 	if err != nil {
 		return nil, noServerFound(err, a.Srv.Name)
@@ -74,7 +74,7 @@ func threadpool(ctx context.Context, d Daemon, a *protocol.AdminServerGetThreadp
 	}}, nil
 }
 
-func setThreadpool(ctx context.Context, d Daemon, a *protocol.AdminServerSetThreadpoolParametersArgs) (*protocol.Void, error) {
+func setThreadpool(ctx context.Context, d subject, a *protocol.AdminServerSetThreadpoolParametersArgs) (*protocol.Void, error) {
 	s, err := d.Server(ctx, a.Srv.Name)
 	if err != nil {
 		return nil, noServerGiven(err, a.Srv.Name)
@@ -92,7 +92,7 @@ func setThreadpool(ctx context.Context, d Daemon, a *protocol.AdminServerSetThre
 	return &protocol.Void{}, noServerGiven(d.SetWorkers(ctx, a.Srv.Name, w), a.Srv.Name)
 }
 
-func limits(ctx context.Context, d Daemon, a *protocol.AdminServerGetClientLimitsArgs) (*protocol.AdminServerGetClientLimitsRet, error) {
+func limits(ctx context.Context, d subject, a *protocol.AdminServerGetClientLimitsArgs) (*protocol.AdminServerGetClientLimitsRet, error) {
 	s, err := d.Server(ctx, a.Srv.Name)
 	if err != nil {
 		return nil, noServerFound(err, a.Srv.Name)
@@ -108,7 +108,7 @@ func limits(ctx context.Context, d Daemon, a *protocol.AdminServerGetClientLimit
 	}}, nil
 }
 
-func setLimits(ctx context.Context, d Daemon, a *protocol.AdminServerSetClientLimitsArgs) (*protocol.Void, error) {
+func setLimits(ctx context.Context, d subject, a *protocol.AdminServerSetClientLimitsArgs) (*protocol.Void, error) {
 	s, err := d.Server(ctx, a.Srv.Name)
 	if err != nil {
 		return nil, noServerGiven(err, a.Srv.Name)
@@ -126,7 +126,7 @@ func setLimits(ctx context.Context, d Daemon, a *protocol.AdminServerSetClientLi
 	return &protocol.Void{}, noServerGiven(d.SetLimits(ctx, a.Srv.Name, l), a.Srv.Name)
 }
 
-func updateTLS(ctx context.Context, d Daemon, a *protocol.AdminServerUpdateTLSFilesArgs) (*protocol.Void, error) {
+func updateTLS(ctx context.Context, d subject, a *protocol.AdminServerUpdateTLSFilesArgs) (*protocol.Void, error) {
 	if _, err := d.Server(ctx, a.Srv.Name); err != nil {
 		return nil, noServerFound(err, a.Srv.Name)
 	}
@@ -140,7 +140,7 @@ func updateTLS(ctx context.Context, d Daemon, a *protocol.AdminServerUpdateTLSFi
 	return &protocol.Void{}, err
 }
 
-func setTimeout(ctx context.Context, d Daemon, a *protocol.AdminConnectSetDaemonTimeoutArgs) (*protocol.Void, error) {
+func setTimeout(ctx context.Context, d subject, a *protocol.AdminConnectSetDaemonTimeoutArgs) (*protocol.Void, error) {
 	if err := call.CheckFlags(a.Flags, 0, from, "adminConnectSetDaemonTimeout"); err != nil {
 		return nil, err
 	}
