@@ -1,6 +1,11 @@
 package domxml
 
-import "slices"
+import (
+	"net/netip"
+	"slices"
+
+	"virtree/wire/liberr"
+)
 
 var chardevTypes = []string{"null", "vc", "pty", "dev", "file", "pipe", "stdio", "udp", "tcp", "unix", "spicevmc", "spiceport", "nmdm", "qemu-vdagent", "dbus"}
 
@@ -65,6 +70,12 @@ func (def *definition) checkChardevTarget(c *node) error {
 		}
 	case "console":
 		t = c.ensure("target")
+		switch typ {
+		case "sclp", "sclplm":
+			return qemuUnsupported("%sconsole is not supported in this QEMU binary", typ)
+		case "xen", "uml", "lxc", "openvz":
+			return qemuUnsupported("unsupported console target type %s", typ)
+		}
 		if typ == "none" {
 			t.unset("type")
 		}
@@ -118,6 +129,11 @@ func (def *definition) checkChannelTarget(t *node, typ string) error {
 	case "guestfwd":
 		if !t.has("address") {
 			return xmlError("guestfwd channel does not define a target address")
+		}
+		if a, err := netip.ParseAddr(t.get("address")); err != nil {
+			return liberr.New(liberr.FromDomain, liberr.SystemError, "Cannot parse socket address '%s': Name or service not known", t.get("address"))
+		} else if !a.Is4() {
+			return unsupported("guestfwd channel only supports IPv4 addresses")
 		}
 		if !t.has("port") {
 			return xmlError("guestfwd channel does not define a target port")

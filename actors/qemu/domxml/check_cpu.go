@@ -46,6 +46,9 @@ func (def *definition) checkCPU() error {
 	if mode != "custom" {
 		c.unset("match")
 	}
+	if c.has("migratable") && mode != "host-passthrough" && mode != "maximum" {
+		return unsupported("Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode")
+	}
 	if mode != "host-passthrough" && mode != "maximum" {
 		c.unset("migratable")
 	}

@@ -14,7 +14,7 @@ func (def *definition) checkDevices() error {
 		"disk": def.checkDisk, "controller": def.checkController, "lease": checkLease, "filesystem": checkFilesystem,
 		"interface": def.checkInterface, "smartcard": def.checkSmartcard, "serial": def.checkChardev,
 		"parallel": def.checkChardev, "console": def.checkChardev, "channel": def.checkChardev, "input": checkInput,
-		"tpm": checkTPM, "graphics": def.checkGraphics, "sound": def.checkKnown, "audio": def.checkKnown,
+		"tpm": checkTPM, "graphics": def.checkGraphics, "sound": checkSound, "audio": def.checkKnown,
 		"video": def.checkVideo, "hostdev": def.checkHostdev, "redirdev": def.checkRedirdev,
 		"redirfilter": def.checkKnown, "hub": checkHub, "watchdog": checkWatchdog, "memballoon": def.checkKnown,
 		"rng": def.checkRNG, "nvram": def.checkKnown, "panic": checkPanic, "shmem": checkShmem, "memory": def.checkMemoryDevice,
@@ -257,6 +257,10 @@ func checkShmem(s *node) error {
 	if !slices.Contains([]string{"ivshmem", "ivshmem-plain", "ivshmem-doorbell"}, m.get("type")) {
 		return badValue(m, "type", m.get("type"))
 	}
+	if m.get("type") == "ivshmem-plain" && s.kid("size") == nil {
+		s.add(elem("size", "unit", "M"))
+		s.kid("size").text = "4"
+	}
 	if size := s.kid("size"); size != nil {
 		v, err := kib(size, "./size[1]")
 		if err != nil {
@@ -462,6 +466,9 @@ func checkTPM(t *node) error {
 	if err := grammar["tpmbackend"].check(withoutKids(b)); err != nil {
 		return err
 	}
+	if b.get("type") != "external" {
+		b.drop("source")
+	}
 	switch b.get("type") {
 	case "passthrough":
 		d := b.ensure("device")
@@ -516,6 +523,19 @@ func checkInput(in *node) error {
 		return internalError("ps2 bus does not support %s input device", typ)
 	case bus == "xen" || bus == "parallels":
 		return internalError("unsupported input bus %s", bus)
+	}
+	return nil
+}
+
+// checkSound reads one <sound>. Only HDA cards have codecs.
+func checkSound(s *node) error {
+	for _, c := range s.all("codec") {
+		if t := c.get("type"); t != "duplex" && t != "micro" && t != "output" {
+			return unsupported("unknown codec type '%s'", t)
+		}
+	}
+	if m := s.get("model"); m != "ich6" && m != "ich9" {
+		s.drop("codec")
 	}
 	return nil
 }

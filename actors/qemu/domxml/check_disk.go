@@ -3,6 +3,7 @@ package domxml
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -354,6 +355,19 @@ func checkDiskDetails(d, target *node) error {
 	}
 	if d.get("device") == "cdrom" && d.kid("readonly") == nil {
 		d.add(elem("readonly"))
+	}
+	for _, k := range d.kid("iotune").elements() {
+		if _, err := strconv.ParseUint(k.text, 10, 64); err != nil && k.name != "group_name" {
+			return xmlError("disk iotune field '%s' must be an integer", k.name)
+		}
+	}
+	if g := d.kid("geometry"); g != nil {
+		for _, a := range []string{"cyls", "heads", "secs"} {
+			if !g.has(a) {
+				d.remove(g) // incomplete, so none
+				break
+			}
+		}
 	}
 	switch device, bus := d.get("device"), target.get("bus"); {
 	case device == "floppy" && bus != "fdc":

@@ -111,6 +111,11 @@ func (def *definition) checkVNCPorts(g *node) error {
 }
 
 func (def *definition) checkSpicePorts(g *node) error {
+	for _, name := range []string{"port", "tlsPort"} {
+		if err := (&rule{attr: name, number: "int"}).check(g); err != nil {
+			return err
+		}
+	}
 	port, _, err := graphicsPort(g, "port", "spice port")
 	if err != nil {
 		return err
@@ -240,7 +245,7 @@ func (def *definition) checkVideo(v *node) error {
 	}
 	for _, name := range []string{"ram", "vram64", "vgamem"} {
 		if m.has(name) && m.get("type") != "qxl" {
-			return xmlError("%s attribute only supported for video type qxl", name)
+			return unsupported("%s attribute only supported for video type qxl", name)
 		}
 	}
 	if p, ok := m.lookup("primary"); ok && p != "yes" && p != "no" {

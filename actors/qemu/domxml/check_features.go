@@ -65,6 +65,9 @@ func checkFeature(k *node) error {
 		if v := k.get("state"); v != "on" && v != "off" {
 			return badValue(k, "state", v)
 		}
+		if k.get("state") == "off" {
+			k.drop("tseg")
+		}
 		if t := k.kid("tseg"); t != nil {
 			return normalizeMiB(t)
 		}

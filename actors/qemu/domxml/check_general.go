@@ -234,8 +234,6 @@ func (def *definition) checkVCPU() error {
 	}
 	switch {
 	case n.get("placement") != "":
-	case def.root.kid("numatune/memory").get("placement") == "auto" && !n.has("cpuset"):
-		n.set("placement", "auto")
 	default:
 		n.set("placement", "static")
 	}

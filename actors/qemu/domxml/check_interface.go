@@ -215,6 +215,9 @@ func (def *definition) checkNetDetails(n *node) error {
 	if err := def.checkVirtualPort(n.kid("virtualport")); err != nil {
 		return err
 	}
+	if typ := n.get("type"); typ != "ethernet" && typ != "network" && typ != "bridge" {
+		n.drop("filterref")
+	}
 	if f := n.kid("filterref"); f != nil {
 		slices.SortStableFunc(f.kids, func(a, b *node) int { return strings.Compare(a.get("name"), b.get("name")) })
 	}

@@ -133,6 +133,11 @@ func (def *definition) deviceDefaults(d *node) error {
 	case "controller":
 		return def.controllerDefaults(d)
 	case "interface":
+		if m := d.kid("model"); m.get("type") != "" && !strings.HasPrefix(m.get("type"), "virtio") {
+			if err := refuseVirtioOptions(d); err != nil {
+				return err
+			}
+		}
 		def.interfaceDefaults(d)
 	case "video":
 		def.videoDefaults(d)

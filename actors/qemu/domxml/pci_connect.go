@@ -50,7 +50,11 @@ func (def *definition) connects(d *node) connect {
 		}
 		return 0
 	case "filesystem":
-		return modern(d.get("model"))
+		switch d.kid("driver").get("type") {
+		case "", "path", "handle", "virtiofs":
+			return modern(d.get("model"))
+		}
+		return unknownSlot
 	case "interface":
 		if d.get("type") == "hostdev" {
 			return def.assigned(d, pcie)

@@ -35,7 +35,7 @@ func (p *placer) next(d *node) error {
 	}
 	a, err := p.set.next(need | p.hotplug(d))
 	if err != nil {
-		return err
+		return noSlot(d, err)
 	}
 	p.put(d, a)
 	return nil
@@ -341,4 +341,21 @@ func (p *placer) boardOnly() connect {
 		return 0
 	}
 	return hotplug
+}
+
+// noSlot words the failure for PCI controllers in a way that says what to do.
+func noSlot(d *node, err error) error {
+	if d.name != "controller" || d.get("type") != "pci" {
+		return err
+	}
+	switch m := d.get("model"); m {
+	case "pci-expander-bus":
+		return unsupported("%s controllers are only supported on 440fx-based machinetypes", m)
+	case "pcie-expander-bus":
+		return unsupported("%s controllers are only supported on q35-based machinetypes", m)
+	case "pci-bridge", "pcie-to-pci-bridge", "pcie-switch-upstream-port":
+		return err
+	default:
+		return internalError("a PCI slot is needed to connect a PCI controller model='%s', but none is available, and it cannot be automatically added", m)
+	}
 }

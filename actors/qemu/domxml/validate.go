@@ -30,7 +30,7 @@ func refuseExtras(root *node) error {
 // cannot do (qemuValidateDomainDef).
 func (def *definition) validate() error {
 	for _, step := range []func() error{
-		def.validateDomain, def.validateDisks, def.validateAliases, def.validateAudio, def.validateMachine, def.validateQEMU, def.validateSpice, def.validateDevices,
+		def.validateDomain, def.validateDisks, def.validateAliases, def.validateAudio, def.validateMachine, def.validateCPUOptions, def.validateQEMU, def.validateOpenGL, def.validateSpice, def.validateDevices,
 	} {
 		if err := step(); err != nil {
 			return err

@@ -30,7 +30,7 @@ func (def *definition) validateController(c *node) error {
 	if c.get("type") == "ide" && !def.isI440FX() {
 		return qemuUnsupported("IDE controllers are unsupported for this QEMU binary or machine type")
 	}
-	return nil
+	return def.validateControllerOptions(c)
 }
 
 // validateMasters: companion controllers alone make no USB. libvirt does not look which belongs to which.
@@ -130,7 +130,7 @@ func (def *definition) validateInterface(n *node) error {
 			return qemuUnsupported("%s has to be a power of two", a)
 		}
 	}
-	return nil
+	return def.validateInterfaceOptions(n)
 }
 
 // serialAddress says where a serial port of each type sits.
@@ -164,6 +164,9 @@ func (def *definition) validateFilesystem(f *node) error {
 		return qemuUnsupported("only supports mount filesystem type")
 	}
 	virtiofs := f.kid("driver").get("type") == "virtiofs"
+	if virtiofs && f.has("accessmode") && f.get("accessmode") != "passthrough" {
+		return qemuUnsupported("virtiofs only supports passthrough accessmode")
+	}
 	if !virtiofs && (f.has("fmode") || f.has("dmode")) && f.get("accessmode") != "mapped" {
 		return qemuUnsupported("fmode and dmode must be used with accessmode=mapped")
 	}
@@ -217,6 +220,12 @@ func (def *definition) validateVideo(v *node) error {
 	switch t := m.get("type"); t {
 	case "xen", "vbox", "parallels", "gop":
 		return qemuUnsupported("domain configuration does not support video model '%s'", t)
+	}
+	if h, _ := m.uint("heads"); h > 1 && m.get("type") != "qxl" && m.get("type") != "virtio" {
+		return unsupported("video type '%s' doesn't support multiple 'heads'", m.get("type"))
+	}
+	if t := m.get("type"); m.kid("resolution") != nil && !slices.Contains([]string{"vga", "qxl", "virtio", "bochs"}, t) {
+		return xmlError("model resolution is not supported")
 	}
 	if m.kid("acceleration").has("rendernode") && v.kid("driver").get("name") != "vhostuser" {
 		return qemuUnsupported("unsupported rendernode accel attribute without 'vhostuser'")
@@ -287,6 +296,9 @@ func validateShmem(s *node) error {
 	model := s.kid("model").get("type")
 	if model == "ivshmem-plain" && s.kid("server") != nil {
 		return qemuUnsupported("shmem model '%s' is supported only with server option disabled", model)
+	}
+	if model == "ivshmem" {
+		return qemuUnsupported("ivshmem device is not supported with this QEMU binary")
 	}
 	if model == "ivshmem-doorbell" && s.kid("server") == nil {
 		return qemuUnsupported("shmem model '%s' is supported only with server option enabled", model)

@@ -117,6 +117,9 @@ func (def *definition) validateDisk(d *node) error {
 			return qemuUnsupported("Disk iothread '%s' not defined in iothreadid", id)
 		}
 	}
+	if err := def.validateDiskOptions(d); err != nil {
+		return err
+	}
 	return def.validateDriveAddress(d, bus)
 }
 
