@@ -44,7 +44,8 @@ type result struct {
 	P50, P99, Rate float64
 	Client         float64 `json:",omitempty"`
 	Calls          int
-	Err            string `json:",omitempty"`
+	Rates          []float64 `json:",omitempty"` // of the rounds, in their order
+	Err            string    `json:",omitempty"`
 }
 
 func (s *series) result() result {
@@ -52,7 +53,7 @@ func (s *series) result() result {
 		return result{Err: s.err.Error()}
 	}
 	sort.Slice(s.lat, func(i, j int) bool { return s.lat[i] < s.lat[j] })
-	return result{P50: percentile(s.lat, 0.50), P99: percentile(s.lat, 0.99), Rate: median(s.rates), Client: median(s.cpu), Calls: len(s.lat)}
+	return result{P50: percentile(s.lat, 0.50), P99: percentile(s.lat, 0.99), Rate: median(s.rates), Client: median(s.cpu), Calls: len(s.lat), Rates: s.rates}
 }
 
 // percentile of sorted nanoseconds, in microseconds.
@@ -154,7 +155,9 @@ func (s *series) add(took time.Duration) *series {
 
 func (r *run) costs(name string, all map[string]*series) {
 	for sys, s := range all {
-		r.Costs[sys][name] = s.result()
+		v := s.result()
+		v.Rates = nil // one per sample here, which says nothing more
+		r.Costs[sys][name] = v
 	}
 }
 

@@ -69,7 +69,7 @@ func newLogAxis(values []float64, from, to float64) logAxis {
 	if math.IsInf(lo, 0) {
 		lo, hi = 1, 10
 	}
-	return logAxis{lo / 1.6, hi * 1.8, from, to}
+	return logAxis{lo / 2.5, hi * 1.8, from, to}
 }
 
 func (a logAxis) at(v float64) float64 {
@@ -143,7 +143,12 @@ func (p *picture) groups(x, y, w, h float64, title string, names, order []string
 				}
 			}
 			fmt.Fprintf(p, `<circle cx="%.1f" cy="%.1f" r="6" fill="%s"/>`+"\n", bx+bw/2, axis.at(v), colors[s])
-			p.text(bx+bw/2, axis.at(top)-9, "middle", 9, "#333", short(v))
+			if top > v {
+				// Above the whisker it would be read as the whisker's value.
+				p.text(bx+bw/2, axis.at(v)+17, "middle", 9, "#333", short(v))
+			} else {
+				p.text(bx+bw/2, axis.at(v)-9, "middle", 9, "#333", short(v))
+			}
 		}
 		p.text(x+float64(i)*step+step/2, y+h+18, "middle", 12, "#222", g)
 	}
