@@ -134,6 +134,14 @@ func (d *domain) powerButton(ctx actor.Context, r *call.Request, flags uint32, r
 			return err
 		}
 	}
+	return d.pressButton(ctx, r, reboot)
+}
+
+// pressButton presses it.
+func (d *domain) pressButton(ctx actor.Context, r *call.Request, reboot bool) error {
+	if err := d.requireActive(); err != nil {
+		return err
+	}
 	d.run.rebooting = reboot
 	return d.command(ctx, r, func(jc context.Context, mon *qmp.Client) error { return qmp.SystemPowerdown(jc, mon) }, nil)
 }

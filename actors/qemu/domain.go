@@ -10,6 +10,7 @@ import (
 
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
+	"virtree/actors/qemu/agent"
 	"virtree/actors/qemu/qmp"
 	"virtree/supervisors"
 	"virtree/wire/liberr"
@@ -44,6 +45,8 @@ type domain struct {
 
 	consoles consoles
 
+	agentWait *int32 // what commands of the guest agent may take; nil: libvirt's default
+
 	queue    *kit.Queue[*task]
 	tasks    map[uint64]*task // running, by the job's serial
 	sweeping bool
@@ -65,9 +68,10 @@ type instance struct {
 	id            int32
 	proc          *process
 	mon           *qmp.Client
-	dir           string // libDir
-	ending        bool   // a job is taking it down
-	started       bool   // the start was applied; before that events are kept
+	agent         *agent.Client // nil until the guest agent is first spoken to
+	dir           string        // libDir
+	ending        bool          // a job is taking it down
+	started       bool          // the start was applied; before that events are kept
 	early         []qmp.Event
 	cpuTime       uint64 // as it was read at cpuRead
 	cpuRead       time.Time
@@ -179,6 +183,9 @@ func (d *domain) abandon(ctx actor.Context) {
 	if d.run != nil {
 		if d.run.mon != nil {
 			_ = d.run.mon.Close()
+		}
+		if d.run.agent != nil {
+			d.run.agent.Close()
 		}
 		if d.run.proc != nil {
 			d.run.proc.Close()

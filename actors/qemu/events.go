@@ -178,6 +178,7 @@ func (d *domain) agentAtStart(ctx actor.Context) {
 }
 
 func (d *domain) agentEvent(ctx actor.Context, state, reason int32) {
+	d.agentLeft()
 	d.publish(ctx, virt.DomainEventIDAgentLifecycle, tail{&protocol.DomainEventCallbackAgentLifecycleMsg{Dom: d.ref(), State: state, Reason: reason}})
 }
 

@@ -22,6 +22,7 @@ const (
 	jobModify                // changes the domain
 	jobAsync                 // long: migration, save, dump, snapshot, backup
 	jobAbort                 // ends an async job
+	jobAgent                 // asks the guest agent, beside everything but its like
 )
 
 // task is one job of a domain: what it is, the blocking part and what to make of the result.
@@ -45,11 +46,14 @@ type task struct {
 // admit is libvirt's rule: one job that asks or changes at a time, and beside an async job those that
 // do not fight with it.
 func admit(running []*task, t *task) bool {
-	async, plain := false, false
+	async, plain, agent := false, false, false
 	for _, r := range running {
-		if r.kind == jobAsync {
+		switch r.kind {
+		case jobAsync:
 			async = true
-		} else {
+		case jobAgent:
+			agent = true
+		default:
 			plain = true
 		}
 	}
@@ -58,6 +62,8 @@ func admit(running []*task, t *task) bool {
 		return !async && !plain
 	case jobModify:
 		return !async && !plain
+	case jobAgent:
+		return !agent
 	default:
 		return !plain
 	}
@@ -78,7 +84,7 @@ func (d *domain) start(ctx actor.Context, t *task) {
 		d.armSweep(ctx)
 	case kit.Full:
 		d.refuse(ctx, t, liberr.New(liberr.FromQemu, liberr.OperationFailed,
-			"cannot acquire state change lock (held by monitor=%s) due to max_queued limit", d.holder()))
+			"cannot acquire state change lock (held by %s) due to max_queued limit", d.holder(t)))
 	}
 }
 
@@ -130,7 +136,7 @@ func (d *domain) refuse(ctx actor.Context, t *task, err error) {
 	if t.failed != nil {
 		err = t.failed(d, ctx, err)
 	}
-	if t.req != nil {
+	if t.req != nil && err != errStillOpen {
 		t.req.Fail(err)
 	}
 }
@@ -140,7 +146,7 @@ func (d *domain) sweep(ctx actor.Context, now time.Time) {
 	d.sweeping = false
 	for _, t := range d.queue.Sweep(now) {
 		d.refuse(ctx, t, liberr.New(liberr.FromQemu, liberr.OperationTimeout,
-			"cannot acquire state change lock (held by monitor=%s)", d.holder()))
+			"cannot acquire state change lock (held by %s)", d.holder(t)))
 	}
 	if d.queue.Waiting() > 0 {
 		d.armSweep(ctx)
@@ -163,12 +169,18 @@ func (d *domain) armSweep(ctx actor.Context) {
 	time.AfterFunc(time.Second, func() { root.Send(self, &sweepTick{}) })
 }
 
-// holder names the job that others wait for.
-func (d *domain) holder() string {
-	if r := d.queue.Running(); len(r) > 0 {
-		return r[0].name
+// holder names the job that another one waits for, and the slot it fills.
+func (d *domain) holder(t *task) string {
+	slot, agent := "monitor", t.kind == jobAgent
+	if agent {
+		slot = "agent"
 	}
-	return "<null>"
+	for _, r := range d.queue.Running() {
+		if agent == (r.kind == jobAgent) {
+			return slot + "=" + r.name
+		}
+	}
+	return slot + "=<null>"
 }
 
 // holderName is the name under which libvirt's daemon runs a procedure: remoteDispatchDomainSuspend.

@@ -31,6 +31,7 @@ func (d *domain) monitorEvent(ctx actor.Context, m *monitorEvent) {
 // qemuEvent publishes the event as QEMU sent it and does what it means.
 func (d *domain) qemuEvent(ctx actor.Context, ev qmp.Event) {
 	d.passOn(ctx, ev)
+	d.agentHears(ev.Name)
 	switch ev.Name {
 	case "RESUME":
 		if d.run.isDown {

@@ -129,7 +129,7 @@ func (d *domain) interfaceAddresses(ctx actor.Context, r *call.Request, a *proto
 		})
 		return nil
 	case virt.DomainInterfaceAddressesSrcAgent:
-		return d.noAgent()
+		return d.agentAddresses(ctx, r)
 	case virt.DomainInterfaceAddressesSrcArp:
 		d.look(ctx, r, func(context.Context) (protocol.Encoder, error) { return neighbours(def) })
 		return nil

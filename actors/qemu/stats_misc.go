@@ -87,7 +87,7 @@ func (d *domain) hostname(ctx actor.Context, r *call.Request, a *protocol.Domain
 		return err
 	}
 	if a.Flags&lease == 0 {
-		return d.noAgent()
+		return d.agentHostname(ctx, r)
 	}
 	drv, name := d.drv, d.name
 	d.look(ctx, r, func(jc context.Context) (protocol.Encoder, error) {

@@ -81,6 +81,9 @@ func (d *domain) ended(ctx actor.Context, run *instance, reason int32) {
 	if run.mon != nil {
 		_ = run.mon.Close()
 	}
+	if run.agent != nil {
+		run.agent.Close()
+	}
 	if run.proc != nil {
 		run.proc.Close()
 	}
