@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,14 +23,22 @@ type cgroup struct {
 	new string            // mount of the second version; "" where there is none
 	has map[string]bool   // controllers of the second version
 	rel string
+	pid int // of the guest; its own view of its groups decides whether it has been placed
 }
 
 // groupControllers are the ones a guest is placed in.
 var groupControllers = []string{"cpu", "cpuset", "memory", "blkio", "freezer"}
 
-func newGroup(short string) group {
+// newGroup names the group of a guest. The daemons below another root, of which a host may run several,
+// each have names of their own.
+func newGroup(short, root string, pid int) group {
 	old, unified := groupMounts("/proc/self/mountinfo")
-	g := &cgroup{old: old, new: unified, has: map[string]bool{}, rel: "/machine/qemu-" + short + ".libvirt-qemu"}
+	if root != "" {
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(root))
+		short += fmt.Sprintf("-%08x", h.Sum32())
+	}
+	g := &cgroup{old: old, new: unified, has: map[string]bool{}, rel: "/machine/qemu-" + short + ".libvirt-qemu", pid: pid}
 	if unified != "" {
 		b, _ := os.ReadFile(unified + "/cgroup.controllers")
 		for _, c := range strings.Fields(string(b)) {
@@ -80,12 +89,8 @@ func (g *cgroup) dir(controller, part string) (dir string, second, ok bool) {
 }
 
 func (g *cgroup) exists() bool {
-	for _, c := range groupControllers {
-		if dir, _, ok := g.dir(c, ""); ok && exists(dir) {
-			return true
-		}
-	}
-	return false
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(g.pid) + "/cgroup")
+	return err == nil && strings.Contains(string(b), ":"+g.rel)
 }
 
 func readGroup(path string) (string, error) {
@@ -237,7 +242,7 @@ func (g *cgroup) remove() error {
 
 // usage reads the group's time where the second version counts it.
 func (g *cgroup) usage() (usage, bool) {
-	if g.new == "" {
+	if g.new == "" || !g.exists() {
 		return usage{}, false
 	}
 	text, err := readGroup(filepath.Join(g.new, g.rel, "cpu.stat"))

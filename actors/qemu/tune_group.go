@@ -44,7 +44,7 @@ const memoryUnlimited = 9007199254740991
 
 // group gives the control group of the running guest.
 func (d *domain) group() group {
-	return newGroup(command.ShortName(int(d.id()), d.name))
+	return newGroup(command.ShortName(int(d.id()), d.name), d.drv.env.Paths.Root, d.run.proc.pid)
 }
 
 // parts pairs the parts of the running guest with their threads, as far as the domain knows them.
