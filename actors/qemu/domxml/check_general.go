@@ -232,10 +232,11 @@ func (def *definition) checkVCPU() error {
 	if err := grammar["vcpu"].check(n); err != nil {
 		return err
 	}
-	switch {
-	case n.get("placement") != "":
-	default:
-		n.set("placement", "static")
+	n.setDefault("placement", "static")
+	tune := root.kid("cputune")
+	pinned := tune.kid("vcpupin") != nil || tune.kid("emulatorpin") != nil || tune.kid("iothreadpin") != nil
+	if root.kid("numatune/memory").get("placement") == "auto" && !n.has("cpuset") && !pinned {
+		n.set("placement", "auto") // CPUs follow the memory where nothing holds them
 	}
 	if n.get("placement") == "auto" {
 		n.unset("cpuset")

@@ -178,6 +178,9 @@ func (def *definition) validateQEMU() error {
 	if l := def.root.kid("launchSecurity"); l.get("type") == "sev" && def.caps.SEV == nil {
 		return qemuUnsupported("SEV launch security is not supported with this QEMU binary")
 	}
+	if def.root.kid("features/tcg") != nil && def.root.get("type") == "kvm" {
+		return qemuUnsupported("TCG features are incompatible with domain type '%s'", "kvm")
+	}
 	if def.root.kid("cputune/cachetune") != nil && def.root.get("type") != "kvm" {
 		return unsupported("cachetune is only supported for KVM domains")
 	}
