@@ -29,7 +29,7 @@
 // -update they are recorded again from the libvirtd of the machine, with -random N both sides are asked about random
 // documents.
 //
-// Known differences: a document type's own entities are not read; <qemu:env value=''/> comes back without its value;
+// Known differences: a document type's own entities are not read; <qemu:env value=”/> comes back without its value;
 // controllers keep their order when the daemon reads its own files; a vCPU count no machine has is refused where
 // libvirtd runs out of memory; of two faults in one document another one may be named.
 //
