@@ -41,9 +41,10 @@ func faultCommand(code *supervisors.ExitCode) *cobra.Command {
 			"several processes have one of that name, process:PATH.\n\n" +
 			"Exit code 0: the actor has the fault in its queue; 2: no tree runs; 3: no such actor; 4: faults are not allowed.",
 	}
+	var root string
+	cmd.PersistentFlags().StringVar(&root, "root", "", "prefix of all paths and sockets, as given to run")
 	for _, kind := range []string{"panic", "stall", "spin", "flood", "exit", "fatal"} {
 		d := faultDefaults[kind]
-		var root string
 		m := &actors.MakeFault{Kind: kind}
 		sub := &cobra.Command{
 			Use: kind + " PATH", Short: d.what, Args: cobra.ExactArgs(1),
@@ -64,7 +65,6 @@ func faultCommand(code *supervisors.ExitCode) *cobra.Command {
 		}
 		sub.Flags().DurationVar(&m.For, "for", d.lasts, "how long")
 		sub.Flags().IntVar(&m.Times, "times", d.times, "how many")
-		rootFlag(sub, &root)
 		cmd.AddCommand(sub)
 	}
 	return cmd
