@@ -116,7 +116,7 @@ func hang(top *supervisors.Node, p *Process) {
 		n.LastError = cmp.Or(p.Error, n.LastError)
 		return
 	}
-	if n.State == "off" {
+	if n.State == "off" || n.State == "" {
 		n.State = "running"
 	}
 	only := &supervisors.Node{Children: []*supervisors.Node{n}}
@@ -147,7 +147,7 @@ func (p *Picture) Find(path string) (*Process, *supervisors.Node, error) {
 					return
 				}
 				// The keeper of a process and the branch in it have the same id: the branch is meant.
-				if !explicit && process.Name == splitRoot && slices.ContainsFunc(p.Processes, func(o *Process) bool { return o.Name == n.Name && o.Tree != nil }) {
+				if !explicit && process.Name == splitRoot && slices.ContainsFunc(p.Processes, func(o *Process) bool { return o != process && o.Name == n.Name && o.Tree != nil }) {
 					return
 				}
 				// Every process has a root: the one above all is meant.
