@@ -54,7 +54,7 @@ func init() {
 }
 
 func decode(p *rpc.Packet, v protocol.Decodable) error {
-	if err := protocol.Unmarshal(p.Payload, v); err != nil {
+	if err := protocol.UnmarshalArgs(p.Payload, v); err != nil {
 		return liberr.New(liberr.FromRPC, liberr.RPC, "Unable to decode message payload").WithCause(err)
 	}
 	return nil
@@ -245,7 +245,7 @@ func (c *client) adminOpen(_ actor.Context, p *rpc.Packet) (protocol.Encoder, er
 	if err := decode(p, &a); err != nil {
 		return nil, err
 	}
-	if err := call.CheckFlags(a.Flags, 0, liberr.FromAdmin, "adminConnectOpen"); err != nil {
+	if err := call.CheckFlags(a.Flags, 0, liberr.FromAdmin, "adminDispatchConnectOpen"); err != nil {
 		return nil, err
 	}
 	c.opened = true

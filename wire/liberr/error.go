@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 )
 
 // Level is virErrorLevel.
@@ -67,24 +68,28 @@ func New(domain Domain, code Code, format string, args ...any) *Error {
 	}
 	return &Error{
 		Code: code, Domain: domain, Level: LevelError,
-		Message: strings.Replace(form, "%s", detail, 1), Str1: form, Str2: detail,
+		Message: strings.Replace(form, "%s", detail, 1), Str1: form, Str2: detail, Int1: -1, Int2: -1,
 	}
 }
 
 // Plain is an error whose message is the code's sentence alone.
 func Plain(domain Domain, code Code) *Error {
-	return &Error{Code: code, Domain: domain, Level: LevelError, Message: code.Error(), Str1: code.Error()}
+	return &Error{Code: code, Domain: domain, Level: LevelError, Message: code.Error(), Str1: code.Error(), Int1: -1, Int2: -1}
 }
 
 // Raw is an error with a message of its own.
 func Raw(domain Domain, code Code, message string) *Error {
-	return &Error{Code: code, Domain: domain, Level: LevelError, Message: message, Str1: "%s", Str2: message}
+	return &Error{Code: code, Domain: domain, Level: LevelError, Message: message, Str1: "%s", Str2: message, Int1: -1, Int2: -1}
 }
 
 // System is VIR_ERR_SYSTEM_ERROR, which reads "detail: the error's text" like virReportSystemError.
 func System(domain Domain, cause error, format string, args ...any) *Error {
 	e := New(domain, SystemError, "%s: %s", fmt.Sprintf(format, args...), Errno(cause))
 	e.Cause = cause
+	var n syscall.Errno
+	if errors.As(cause, &n) {
+		e.Int1 = int32(n)
+	}
 	return e
 }
 

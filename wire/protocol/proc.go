@@ -41,6 +41,14 @@ func Unmarshal(b []byte, v Decodable) error {
 	return d.Finish()
 }
 
+// UnmarshalArgs decodes what a client sent. Bytes behind the last field are passed over, as libvirt does:
+// there are clients that send some.
+func UnmarshalArgs(b []byte, v Decodable) error {
+	d := xdr.NewDecoder(b)
+	v.DecodeXDR(&d)
+	return d.Err()
+}
+
 // Kind tells how the packets of a procedure travel.
 type Kind uint8
 

@@ -931,32 +931,32 @@ func init() {
 
 func refuseDomainGetXMLDesc(args []byte) bool {
 	var a DomainGetXMLDescArgs
-	return Unmarshal(args, &a) == nil && a.Flags&9 != 0
+	return UnmarshalArgs(args, &a) == nil && a.Flags&9 != 0
 }
 
 func refuseDomainSnapshotGetXMLDesc(args []byte) bool {
 	var a DomainSnapshotGetXMLDescArgs
-	return Unmarshal(args, &a) == nil && a.Flags&1 != 0
+	return UnmarshalArgs(args, &a) == nil && a.Flags&1 != 0
 }
 
 func refuseDomainGetVCPUsFlags(args []byte) bool {
 	var a DomainGetVCPUsFlagsArgs
-	return Unmarshal(args, &a) == nil && a.Flags&8 != 0
+	return UnmarshalArgs(args, &a) == nil && a.Flags&8 != 0
 }
 
 func refuseDomainInterfaceAddresses(args []byte) bool {
 	var a DomainInterfaceAddressesArgs
-	return Unmarshal(args, &a) == nil && a.Source == 1
+	return UnmarshalArgs(args, &a) == nil && a.Source == 1
 }
 
 func refuseDomainManagedSaveGetXMLDesc(args []byte) bool {
 	var a DomainManagedSaveGetXMLDescArgs
-	return Unmarshal(args, &a) == nil && a.Flags&1 != 0
+	return UnmarshalArgs(args, &a) == nil && a.Flags&1 != 0
 }
 
 func refuseDomainCheckpointGetXMLDesc(args []byte) bool {
 	var a DomainCheckpointGetXMLDescArgs
-	return Unmarshal(args, &a) == nil && a.Flags&1 != 0
+	return UnmarshalArgs(args, &a) == nil && a.Flags&1 != 0
 }
 
 func init() {

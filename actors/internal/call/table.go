@@ -183,7 +183,7 @@ func Forward[T, A, R any](p protocol.Proc[A, R], h func(t T, ctx actor.Context, 
 }
 
 func decode(r *Request, v protocol.Decodable) error {
-	if err := protocol.Unmarshal(r.Args, v); err != nil {
+	if err := protocol.UnmarshalArgs(r.Args, v); err != nil {
 		return liberr.New(liberr.FromRPC, liberr.RPC, "Unable to decode message payload").WithCause(err)
 	}
 	return nil
@@ -193,7 +193,9 @@ func decode(r *Request, v protocol.Decodable) error {
 // which its message contains.
 func CheckFlags(flags, allowed uint32, from liberr.Domain, fn string) error {
 	if bad := flags &^ allowed; bad != 0 {
-		return liberr.New(from, liberr.InvalidArg, "unsupported flags (0x%x) in function %s", bad, fn)
+		e := liberr.Raw(from, liberr.InvalidArg, fmt.Sprintf("unsupported flags (0x%x) in function %s", bad, fn))
+		e.Str1, e.Str2, e.Int1, e.Int2 = fn, "flags", 0, 0
+		return e
 	}
 	return nil
 }

@@ -157,7 +157,7 @@ func writeConditions(o *out, p *program) {
 		} else if f, v, ok := strings.Cut(ro, "="); ok {
 			cond = fmt.Sprintf("a.%s == %s", camel(f), v)
 		}
-		o.f("\nfunc refuse%s(args []byte) bool {\n\tvar a %s\n\treturn Unmarshal(args, &a) == nil && %s\n}\n", procName(p.Name, pr.Name), typeName(pr.Args), cond)
+		o.f("\nfunc refuse%s(args []byte) bool {\n\tvar a %s\n\treturn UnmarshalArgs(args, &a) == nil && %s\n}\n", procName(p.Name, pr.Name), typeName(pr.Args), cond)
 	}
 }
 
