@@ -22,25 +22,27 @@ func (dr *driver) nodeCPUStats(ctx actor.Context, r *call.Request, a *protocol.N
 	}
 	cpu, want := int(a.CpuNum), int(a.Nparams)
 	dr.answer(ctx, r, func(context.Context) (protocol.Encoder, error) {
+		if want == 0 { // the number is the same for all CPUs, also for those that are not there
+			return &protocol.NodeGetCPUStatsRet{Nparams: nodeCPUParams}, nil
+		}
 		stats, err := node.Host().CPUStats(cpu)
 		if err != nil {
 			return nil, err
 		}
-		ret := &protocol.NodeGetCPUStatsRet{Nparams: int32(len(stats))}
-		if want == 0 {
-			return ret, nil
-		}
+		ret := &protocol.NodeGetCPUStatsRet{}
 		if want != len(stats) {
 			return nil, liberr.Raw(liberr.FromNone, liberr.InvalidArg, "nparams in virHostCPUGetStatsLinux must be equal to "+itoa(len(stats)))
 		}
 		for _, s := range stats {
 			ret.Params = append(ret.Params, protocol.NodeGetCPUStatsEntry{Field: s.Name, Value: s.Value})
 		}
-		ret.Nparams = 0
 		return ret, nil
 	})
 	return nil
 }
+
+// nodeCPUParams is how many figures there are of a CPU: kernel, user, idle, iowait.
+const nodeCPUParams = 4
 
 func (dr *driver) nodeMemoryStats(ctx actor.Context, r *call.Request, a *protocol.NodeGetMemoryStatsArgs) error {
 	if err := call.CheckFlags(a.Flags, 0, liberr.FromNone, "virHostMemGetStats"); err != nil {
@@ -227,10 +229,7 @@ func (dr *driver) nodeSEVInfo(ctx actor.Context, r *call.Request, a *protocol.No
 	if err := call.CheckFlags(a.Flags, virt.TypedParamStringOkay, liberr.FromQemu, "qemuNodeGetSEVInfo"); err != nil {
 		return err
 	}
-	if a.Nparams > protocol.RemoteNodeSEVInfoMax {
-		return liberr.New(liberr.FromRPC, liberr.InternalError, "nparams too large")
-	}
-	finder, want := dr.shared.caps, int(a.Nparams)
+	finder := dr.shared.caps // clients send any number of parameters here, and get all of them
 	dr.answer(ctx, r, func(jc context.Context) (protocol.Encoder, error) {
 		c, err := finder.ForArch(jc, caps.HostArch())
 		if err != nil {
@@ -247,10 +246,7 @@ func (dr *driver) nodeSEVInfo(ctx actor.Context, r *call.Request, a *protocol.No
 		if c.SEV.CPU0ID != "" {
 			params = append(params, paramString("cpu0-id", c.SEV.CPU0ID))
 		}
-		if want == 0 {
-			return &protocol.NodeGetSEVInfoRet{Nparams: int32(len(params))}, nil
-		}
-		return &protocol.NodeGetSEVInfoRet{Params: params}, nil
+		return &protocol.NodeGetSEVInfoRet{Params: params, Nparams: int32(len(params))}, nil
 	})
 	return nil
 }
