@@ -5,10 +5,13 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"virtree/actors/iface"
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/kit"
+	"virtree/actors/lockd"
 	"virtree/actors/logd"
 	"virtree/actors/network"
+	"virtree/actors/nodedev"
 	"virtree/actors/nwfilter"
 	"virtree/actors/proxy"
 	"virtree/actors/qemu"
@@ -48,7 +51,13 @@ func producerOf(env *branch.Env, name string) (actor.Producer, error) {
 		return nwfilter.New(env), nil
 	case "secret":
 		return secret.New(env), nil
-	case "proxy", "nodedev", "interface", "lockd":
+	case "nodedev":
+		return nodedev.New(env), nil
+	case "interface":
+		return iface.New(env), nil
+	case "lockd":
+		return lockd.New(env), nil
+	case "proxy":
 		return proxy.New(env), nil
 	}
 	return nil, fmt.Errorf("there is no driver for the branch %q", name)

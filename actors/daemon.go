@@ -48,6 +48,9 @@ type daemon struct {
 	tree   *supervisors.Tree
 	idle   *supervisors.Idle
 	set    *sockets.Set
+	tls    *sockets.TLSContext // nil without a TLS listener
+	admin  *actor.PID          // who answers virt-admin
+	env    *branch.Env
 	lock   *os.File
 }
 
@@ -167,11 +170,11 @@ func (d *daemon) startSystem(name string, act *sockets.Activation) error {
 
 // startTree starts the branches: in this process, or each in its own.
 func (d *daemon) startTree() error {
-	env := &branch.Env{Paths: d.paths, Log: d.log, Branch: d.branch, Hold: d.idle.Hold, Faults: d.opts.Faults}
+	d.env = &branch.Env{Paths: d.paths, Log: d.log, Branch: d.branch, Hold: d.idle.Hold, Faults: d.opts.Faults}
 	o := supervisors.Options{
 		Spec: d.kind.spec, Log: d.logs.Logger("supervisor"),
 		New: func(b supervisors.Branch) (*actor.Props, error) {
-			own := *env
+			own := *d.env
 			own.Log = d.logs.Logger(b.Name)
 			return newBranch(&own, b)
 		},
@@ -205,6 +208,9 @@ func (d *daemon) command(b supervisors.Branch) supervisors.Command {
 
 // branch finds the actor of a branch: in this process, or where its own process listens.
 func (d *daemon) branch(name string) *actor.PID {
+	if name == "admin" {
+		return d.admin
+	}
 	if d.tree != nil {
 		if pid := d.tree.Branch(name); pid != nil {
 			return pid

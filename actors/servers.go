@@ -10,6 +10,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	adminactor "virtree/actors/admin"
 	"virtree/actors/client"
 	"virtree/actors/internal/kit"
 	"virtree/sockets"
@@ -43,11 +44,21 @@ func (d *daemon) listen(act *sockets.Activation) error {
 	d.set = set
 	main := d.serverConfig(d.kind.daemon, d.kind.programs, d.conf.Server)
 	admin := d.serverConfig("admin", []uint32{protocol.AdminProgram}, d.conf.Admin)
+	view := &adminView{d: d}
+	d.admin, err = d.system.Root.SpawnNamed(kit.Props(adminactor.New(d.env, view, d.logs), kit.Kind("admin")), "admin")
+	if err != nil {
+		return err
+	}
 	for _, conf := range []*client.Config{main, admin} {
 		pid, err := d.system.Root.SpawnNamed(kit.Props(client.NewServer(conf), kit.Kind("server"), kit.Limit(0)), "server-"+conf.Name)
 		if err != nil {
 			return err
 		}
+		limits := d.conf.Server
+		if conf == admin {
+			limits = d.conf.Admin
+		}
+		view.add(conf.Name, pid, limits)
 		for _, l := range set.Listeners {
 			if (l.Kind == sockets.Admin) != (conf == admin) {
 				continue
@@ -75,7 +86,7 @@ func (d *daemon) socketSpec() (sockets.Spec, error) {
 		if err != nil {
 			return spec, err
 		}
-		spec.TLS = ctx
+		spec.TLS, d.tls = ctx, ctx
 	}
 	return spec, nil
 }

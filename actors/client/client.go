@@ -155,6 +155,10 @@ func (c *client) release(ctx actor.Context) {
 	if _, restarting := ctx.Message().(*actor.Restarting); restarting {
 		ctx.Stop(ctx.Self())
 	}
+	if !c.closing || c.inFlight > 0 {
+		c.conf.calls.Add(-int64(c.inFlight))
+		c.inFlight = 0
+	}
 	c.closing = true
 	if c.pinger != nil {
 		c.pinger.Stop()
@@ -186,10 +190,11 @@ func (c *client) answered(ctx actor.Context, serial uint64, answer any) {
 
 // finished gives back what a call held and serves the next one that waits.
 func (c *client) finished(ctx actor.Context, p *pending) {
-	if p.bytes == 0 {
+	if p.bytes == 0 || c.closing {
 		return
 	}
 	c.inFlight--
+	c.conf.calls.Add(-1)
 	c.gate.leave(p.bytes)
 	for len(c.backlog) > 0 && c.inFlight < c.conf.Limits.InFlight && !c.closing {
 		next := c.backlog[0]

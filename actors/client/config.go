@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -45,6 +46,8 @@ type Config struct {
 	KeepCount  int
 	Log        zerolog.Logger
 	IdleChange func(clients int) // told when the number of clients changes
+
+	calls *atomic.Int64 // being served for all clients; made by NewServer
 }
 
 // Limits bound a server; virt-admin changes them while it runs.
@@ -69,7 +72,8 @@ var secondaries = map[string]string{
 	"secret": "secret", "interface": "interface",
 }
 
-func callerOf(peer sockets.Peer, id uint64, readOnly, session bool) *call.Caller {
+// CallerOf is the identity of a client, from what its connection tells.
+func CallerOf(peer sockets.Peer, id uint64, readOnly, session bool) *call.Caller {
 	c := &call.Caller{
 		Client: id, ReadOnly: readOnly, Session: session,
 		UID: peer.UID, GID: peer.GID, PID: peer.PID, PIDStart: peer.StartTime,

@@ -181,6 +181,7 @@ func (c *client) forward(ctx actor.Context, p *rpc.Packet, proc *protocol.Proced
 	serial, _ := c.asks.Add(to, time.Time{}, pend)
 	c.watch(ctx, to)
 	c.inFlight++
+	c.conf.calls.Add(1)
 	ctx.Request(to, &call.Call{Proc: proc, Serial: serial, Args: p.Payload, Caller: c.caller, FDs: dupFiles(p)})
 }
 

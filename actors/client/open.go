@@ -113,6 +113,7 @@ func (c *client) connectOpen(ctx actor.Context, p *rpc.Packet) (protocol.Encoder
 	serial, _ := c.asks.Add(to, time.Time{}, pend)
 	c.watch(ctx, to)
 	c.inFlight++
+	c.conf.calls.Add(1)
 	ctx.Request(to, &call.Call{Proc: protocol.ConnectOpen.Procedure, Serial: serial, Args: p.Payload, Caller: c.caller})
 	return nil, errLater
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -36,6 +37,7 @@ type member struct {
 
 // NewServer makes the actor of a server. Connections reach it with Serve.
 func NewServer(conf *Config) actor.Producer {
+	conf.calls = &atomic.Int64{}
 	return func() actor.Actor { return &server{conf: conf, clients: map[uint64]*member{}} }
 }
 
@@ -62,6 +64,7 @@ type Members struct {
 	Clients []Member
 	Unauth  int
 	Limits  Limits
+	Calls   *atomic.Int64 // being served
 }
 
 // Member describes one connected client.
@@ -179,7 +182,7 @@ func (s *server) admit(ctx actor.Context, conn net.Conn, peer sockets.Peer, hand
 		conf: s.conf, id: id, kind: peer.Kind, peer: peer,
 		gate: newGate(l.BytesHeld), since: time.Now(), server: ctx.Self(),
 		log:    s.conf.Log.With().Uint64("client", id).Logger(),
-		caller: callerOf(peer, id, peer.Kind == sockets.ReadOnly, s.conf.Session),
+		caller: CallerOf(peer, id, peer.Kind == sockets.ReadOnly, s.conf.Session),
 		authed: !must,
 	}
 	opts := &rpc.Options{}
@@ -221,7 +224,7 @@ func (s *server) changed() {
 }
 
 func (s *server) list() *Members {
-	m := &Members{Unauth: s.unauth, Limits: s.conf.Limits}
+	m := &Members{Unauth: s.unauth, Limits: s.conf.Limits, Calls: s.conf.calls}
 	for id, c := range s.clients {
 		m.Clients = append(m.Clients, Member{ID: id, PID: c.pid, Peer: c.peer, ReadOnly: c.peer.Kind == sockets.ReadOnly, Since: c.since, Authed: c.authed})
 	}
