@@ -35,7 +35,8 @@ gen: ## write the generated code again from the schemas
 
 .PHONY: test
 test: deps-test build guest ## install what the tests need, and run them all
-	@go test -count=1 -timeout 18m $(PKG)
+	@go test -count=1 -timeout 10m $$(go list $(PKG) | grep -v /bench/)
+	@go test -count=1 -timeout 15m -p 1 ./bench/... # one at a time: they measure
 
 .PHONY: race
 race: deps-test build guest ## the tests with the race detector

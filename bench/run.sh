@@ -72,10 +72,12 @@ if ! v domstate $name 2>/dev/null | grep -q running; then
 	v define "$root/$name.xml"
 	v start $name
 	step "virsh console $name     (the guest boots; its end is shown here)"
-	# script gives virsh the terminal that it insists on; the pipe ends it when the
-	# guest has said that it is up.
-	rm -f "$root/console.txt"
-	sleep 90 | timeout 90 script -qefc "virsh -c '$uri' console $name" "$root/console.txt" >/dev/null 2>&1 &
+	# script gives virsh the terminal that it insists on; its input is a pipe that stays
+	# open and silent.
+	rm -f "$root/console.txt" "$root/.silence"
+	mkfifo "$root/.silence"
+	exec 3<>"$root/.silence"
+	timeout 90 script -qefc "virsh -c '$uri' console $name" "$root/console.txt" <&3 >/dev/null 2>&1 &
 	console=$!
 	for _ in $(seq 800); do
 		grep -qs 'virtree guest ready' "$root/console.txt" && break
