@@ -107,6 +107,9 @@ func writeGroup(path, value string) error {
 	if err != nil {
 		var errno unix.Errno
 		errors.As(err, &errno)
+		if errno == unix.EINVAL {
+			return liberr.System(liberr.FromCgroup, errno, "Invalid value '%s' for '%s'", value, filepath.Base(path))
+		}
 		return liberr.System(liberr.FromCgroup, errno, "Unable to write to '%s'", path)
 	}
 	return nil
@@ -149,22 +152,8 @@ func (g *cgroup) placeIn(controller, dir string, pid int, parts map[string]int) 
 		}
 	}
 	for i, d := range dirs {
-		if err := os.Mkdir(d, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return liberr.System(liberr.FromCgroup, errors.Unwrap(err), "Failed to create controller %s for group", controller)
-		}
-		switch {
-		case controller == "cpuset":
-			for _, f := range []string{"/cpuset.cpus", "/cpuset.mems"} {
-				if v, err := readGroup(d + f); err == nil && v == "" {
-					if up, err := readGroup(filepath.Dir(d) + f); err == nil {
-						_ = writeGroup(d+f, up)
-					}
-				}
-			}
-		case controller == "" && i < 2:
-			g.delegate(filepath.Dir(d))
-		case controller == "" && i >= 2:
-			_ = writeGroup(d+"/cgroup.type", "threaded")
+		if err := g.part(controller, d, i >= 2); err != nil {
+			return err
 		}
 	}
 	if err := writeGroup(dir+"/cgroup.procs", strconv.Itoa(pid)); err != nil {
@@ -174,6 +163,28 @@ func (g *cgroup) placeIn(controller, dir string, pid int, parts map[string]int) 
 		return nil
 	}
 	return g.spread(controller, dir, pid, parts)
+}
+
+// part makes one folder, ready to take in processes, or threads alone.
+func (g *cgroup) part(controller, dir string, threads bool) error {
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return liberr.System(liberr.FromCgroup, errors.Unwrap(err), "Failed to create controller %s for group", controller)
+	}
+	switch {
+	case controller == "cpuset":
+		for _, f := range []string{"/cpuset.cpus", "/cpuset.mems"} {
+			if v, err := readGroup(dir + f); err == nil && v == "" {
+				if up, err := readGroup(filepath.Dir(dir) + f); err == nil {
+					_ = writeGroup(dir+f, up)
+				}
+			}
+		}
+	case controller == "" && threads:
+		_ = writeGroup(dir+"/cgroup.type", "threaded")
+	case controller == "":
+		g.delegate(filepath.Dir(dir))
+	}
+	return nil
 }
 
 // spread moves the threads into the folders of their parts.
@@ -197,6 +208,35 @@ func (g *cgroup) spread(controller, dir string, pid int, parts map[string]int) e
 			p = "emulator"
 		}
 		if err := writeGroup(dir+"/"+p+file, t.Name()); err != nil && exists("/proc/"+strconv.Itoa(pid)+"/task/"+t.Name()) {
+			return err
+		}
+	}
+	return nil
+}
+
+// add gives a thread that is new a part of its own.
+func (g *cgroup) add(part string, tid int) error {
+	if !g.exists() {
+		return nil
+	}
+	dirs := map[string]string{}
+	for _, c := range []string{"cpu", "cpuset"} {
+		if dir, second, ok := g.dir(c, ""); ok && !second {
+			dirs[c] = dir
+		}
+	}
+	if g.new != "" {
+		dirs[""] = filepath.Join(g.new, g.rel)
+	}
+	for c, dir := range dirs {
+		if err := g.part(c, dir+"/"+part, true); err != nil {
+			return err
+		}
+		file := "/tasks"
+		if c == "" {
+			file = "/cgroup.threads"
+		}
+		if err := writeGroup(dir+"/"+part+file, strconv.Itoa(tid)); err != nil && (c != "" || len(g.has) > 0) {
 			return err
 		}
 	}

@@ -33,6 +33,7 @@ type group interface {
 
 	exists() bool
 	place(pid int, parts map[string]int) error // the thread of each part
+	add(part string, tid int) error            // a thread that has come later
 	remove() error
 }
 

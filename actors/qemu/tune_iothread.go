@@ -10,6 +10,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"virtree/actors/internal/call"
+	"virtree/actors/internal/node"
 	"virtree/actors/qemu/command"
 	"virtree/actors/qemu/qmp"
 	"virtree/wire/liberr"
@@ -66,7 +67,7 @@ func (d *domain) addIOThread(ctx actor.Context, r *call.Request, a *protocol.Dom
 	if a.IOThreadID == 0 {
 		return invalidArg("invalid value of 0 for iothread_id")
 	}
-	id := uint(a.IOThreadID)
+	id, g := uint(a.IOThreadID), d.groupIfActive()
 	return d.change(ctx, r, change{
 		flags: a.Flags, needsMonitor: true,
 		check: func(def *libvirtxml.Domain, _ bool) error {
@@ -75,14 +76,36 @@ func (d *domain) addIOThread(ctx actor.Context, r *call.Request, a *protocol.Dom
 			}
 			return nil
 		},
-		effect: func(jc context.Context, mon *qmp.Client, _ *libvirtxml.Domain) error {
-			return runPlug(jc, mon, command.IOThreadPlug(&libvirtxml.DomainIOThread{ID: id}))
+		effect: func(jc context.Context, mon *qmp.Client, def *libvirtxml.Domain) error {
+			if err := runPlug(jc, mon, command.IOThreadPlug(&libvirtxml.DomainIOThread{ID: id})); err != nil {
+				return err
+			}
+			return placeIOThread(jc, mon, g, def, id)
 		},
 		edit: func(def *libvirtxml.Domain, _ bool) error {
 			listIOThreads(def, append(ioThreadIDs(def), id))
 			return nil
 		},
 	})
+}
+
+// placeIOThread lets a new thread run where the definition says, and not where the one that made it does.
+func placeIOThread(ctx context.Context, mon *qmp.Client, g group, def *libvirtxml.Domain, id uint) error {
+	threads, err := guestIOThreads(ctx, mon)
+	if err != nil {
+		return err
+	}
+	for _, t := range threads {
+		if t.ID != ioThreadName(uint32(id)) {
+			continue
+		}
+		if err := g.add(t.ID, t.ThreadID); err != nil {
+			return err
+		}
+		set := pinSet(def, ioThreadPin(def, id))
+		return pinThread(g, t.ID, t.ThreadID, set, node.FormatList(set))
+	}
+	return nil
 }
 
 func (d *domain) delIOThread(ctx actor.Context, r *call.Request, a *protocol.DomainDelIOThreadArgs) error {

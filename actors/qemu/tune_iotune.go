@@ -192,15 +192,12 @@ func mergeIOTune(old *libvirtxml.DomainDiskIOTune, params []protocol.TypedParam)
 	return t
 }
 
-// checkMerged refuses bursts without a limit, and lengths without a burst.
+// checkMerged refuses bursts without a limit. Lengths without a burst are left to QEMU.
 func checkMerged(t *libvirtxml.DomainDiskIOTune) error {
 	for i := range 6 {
-		limit, burst, length := ioTuneParams[i], ioTuneParams[i+6], ioTuneParams[i+13]
+		limit, burst := ioTuneParams[i], ioTuneParams[i+6]
 		if *burst.field(t) != 0 && *limit.field(t) == 0 {
 			return liberr.New(liberr.FromQemu, liberr.ConfigUnsupported, "cannot reset '%s' when '%s' is set", limit.name, burst.name)
-		}
-		if *length.field(t) != 0 && *burst.field(t) == 0 {
-			return liberr.New(liberr.FromQemu, liberr.ConfigUnsupported, "cannot reset '%s' when '%s' is set", burst.name, length.name)
 		}
 	}
 	return nil

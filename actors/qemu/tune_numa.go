@@ -99,12 +99,13 @@ func (d *domain) setNUMAParameters(ctx actor.Context, r *call.Request, a *protoc
 		flags: a.Flags,
 		check: func(def *libvirtxml.Domain, live bool) error {
 			now, _ := numaTune(def)
+			set := def.NUMATune != nil && def.NUMATune.Memory != nil
 			switch {
 			case !live:
-			case mode >= 0 && mode != now:
+			case set && mode >= 0 && mode != now:
 				return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "can't change numatune mode for running domain")
-			case haveNodes && now != virt.DomainNumatuneMemStrict && now != virt.DomainNumatuneMemRestrictive:
-				return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "change of nodeset for running domain requires strict numa mode")
+			case set && haveNodes && now != virt.DomainNumatuneMemRestrictive:
+				return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "change of nodeset for running domain requires restrictive numa mode")
 			default:
 				w = d.groupWork(ctx)
 			}
@@ -134,7 +135,7 @@ func (d *domain) setNUMAParameters(ctx actor.Context, r *call.Request, a *protoc
 				m.Nodeset, m.Placement = nodeset, ""
 			}
 			if m.Nodeset == "" && m.Placement != "auto" {
-				return liberr.New(liberr.FromDomain, liberr.XMLError, "nodeset for NUMA memory tuning must be set if 'placement' is 'static'")
+				return liberr.New(liberr.FromDomain, liberr.ConfigUnsupported, "nodeset for NUMA memory tuning must be set if 'placement' is 'static'")
 			}
 			def.NUMATune.Memory = &m
 			return nil

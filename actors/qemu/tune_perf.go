@@ -37,10 +37,7 @@ func (d *domain) setPerfEvents(ctx actor.Context, r *call.Request, a *protocol.D
 			}
 			return nil
 		},
-		edit: func(def *libvirtxml.Domain, live bool) error {
-			if live {
-				return nil
-			}
+		edit: func(def *libvirtxml.Domain, _ bool) error {
 			if def.Perf == nil {
 				def.Perf = &libvirtxml.DomainPerf{}
 			}

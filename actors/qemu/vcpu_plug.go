@@ -10,6 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"libvirt.org/go/libvirtxml"
 
+	"virtree/actors/internal/node"
 	"virtree/actors/qemu/command"
 	"virtree/actors/qemu/qmp"
 	"virtree/wire/liberr"
@@ -17,7 +18,9 @@ import (
 
 // vcpuPlug brings the virtual CPUs of a running guest to a wanted set.
 type vcpuPlug struct {
-	want []int
+	want  []int
+	had   []int // plugged in before
+	group group
 
 	// Outcome.
 	now     []int        // plugged in
@@ -27,7 +30,7 @@ type vcpuPlug struct {
 
 // vcpuPlug makes a plan; its outcome is filled in by the job.
 func (d *domain) vcpuPlug(_ actor.Context, want []int) *vcpuPlug {
-	return &vcpuPlug{want: want}
+	return &vcpuPlug{want: want, group: d.group(), had: d.onlineIDs()}
 }
 
 // apply tells the domain which threads there are now.
@@ -170,11 +173,26 @@ func (p *vcpuPlug) look(ctx context.Context, mon *qmp.Client, def *libvirtxml.Do
 		p.threads = append(p.threads, c.ThreadID)
 	}
 	for i, id := range p.now {
-		if set := vcpuPin(def, id); set != "" && i < len(p.threads) {
-			if err := pinThread(nil, "vcpu"+itoa(id), p.threads[i], cpuList(set), set); err != nil {
-				return err
-			}
+		if i >= len(p.threads) || slices.Contains(p.had, id) {
+			continue
+		}
+		// A new thread runs where the one that made it does, which may be pinned.
+		set := pinSet(def, vcpuPin(def, id))
+		if err := p.group.add("vcpu"+itoa(id), p.threads[i]); err != nil {
+			return err
+		}
+		if err := pinThread(p.group, "vcpu"+itoa(id), p.threads[i], set, node.FormatList(set)); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// onlineIDs are the numbers of the virtual CPUs that are plugged in.
+func (d *domain) onlineIDs() []int {
+	var ids []int
+	for _, v := range d.onlineThreads() {
+		ids = append(ids, v.id)
+	}
+	return ids
 }

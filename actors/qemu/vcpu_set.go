@@ -64,12 +64,12 @@ func (d *domain) countVCPUs(ctx actor.Context, r *call.Request, count, flags uin
 		effect: plugEffect(&plug),
 		edit: func(def *libvirtxml.Domain, live bool) error {
 			if live {
-				recordVCPUs(def, plug.now, plug.plugged)
+				recordVCPUs(def, plug.now, plug.plugged, true)
 				return nil
 			}
 			want := wantCount(def, n)
 			if explicit || def.VCPUs != nil {
-				recordVCPUs(def, want, hotpluggable(def, want))
+				recordVCPUs(def, want, hotpluggable(def, want), false)
 				return nil
 			}
 			setCurrent(def, n)
@@ -115,7 +115,7 @@ func (d *domain) setMaxVCPUs(ctx actor.Context, r *call.Request, n int) error {
 			def.VCPU = &v
 			if def.VCPUs != nil {
 				online := slices.DeleteFunc(onlineVCPUs(def), func(id int) bool { return id >= n })
-				recordVCPUs(def, online, hotpluggable(def, online))
+				recordVCPUs(def, online, hotpluggable(def, online), false)
 				return nil
 			}
 			setCurrent(def, now)
@@ -168,15 +168,8 @@ func hotpluggable(def *libvirtxml.Domain, online []int) map[int]bool {
 }
 
 // recordVCPUs writes down which virtual CPUs are plugged in, one by one.
-func recordVCPUs(def *libvirtxml.Domain, online []int, can map[int]bool) {
-	order := map[int]*uint{}
-	if def.VCPUs != nil {
-		for _, v := range def.VCPUs.VCPU {
-			if v.Id != nil {
-				order[int(*v.Id)] = v.Order
-			}
-		}
-	}
+func recordVCPUs(def *libvirtxml.Domain, online []int, can map[int]bool, live bool) {
+	order := plugOrder(def, online, live)
 	list := &libvirtxml.DomainVCPUs{}
 	for id := range maxVCPUs(def) {
 		u := uint(id)
@@ -191,6 +184,29 @@ func recordVCPUs(def *libvirtxml.Domain, online []int, can map[int]bool) {
 	}
 	def.VCPUs = list
 	setCurrent(def, len(online))
+}
+
+// plugOrder numbers the virtual CPUs of a running guest as they came, which a stored definition only keeps.
+func plugOrder(def *libvirtxml.Domain, online []int, live bool) map[int]*uint {
+	order, last := map[int]*uint{}, uint(0)
+	if def.VCPUs != nil {
+		for _, v := range def.VCPUs.VCPU {
+			if v.Id != nil && v.Order != nil && slices.Contains(online, int(*v.Id)) {
+				order[int(*v.Id)], last = v.Order, max(last, *v.Order)
+			}
+		}
+	}
+	if !live {
+		return order
+	}
+	for _, id := range online {
+		if order[id] == nil {
+			last++
+			n := last
+			order[id] = &n
+		}
+	}
+	return order
 }
 
 // setVCPU plugs single virtual CPUs in or out.
@@ -228,8 +244,14 @@ func (d *domain) setVCPU(ctx actor.Context, r *call.Request, a *protocol.DomainS
 					return invalidArg("vcpu '%d' is not present in live config", id)
 				case id >= maxVCPUs(def):
 					return invalidArg("vcpu %d is not present in persistent config", id)
-				case !on && id == 0:
+				case id == 0:
 					return invalidArg("vCPU '0' can't be modified")
+				}
+			}
+			can := hotpluggable(def, onlineVCPUs(def))
+			for _, id := range onlineVCPUs(def) {
+				if !live && id > ids[0] && !slices.Contains(ids, id) && !can[id] {
+					return invalidArg("vcpu '%d' can't be modified as it is followed by non-hotpluggable online vcpus", ids[0])
 				}
 			}
 			if live {
@@ -240,7 +262,7 @@ func (d *domain) setVCPU(ctx actor.Context, r *call.Request, a *protocol.DomainS
 		effect: plugEffect(&plug),
 		edit: func(def *libvirtxml.Domain, live bool) error {
 			if live {
-				recordVCPUs(def, plug.now, plug.plugged)
+				recordVCPUs(def, plug.now, plug.plugged, true)
 				return nil
 			}
 			online := want(def)
@@ -248,7 +270,7 @@ func (d *domain) setVCPU(ctx actor.Context, r *call.Request, a *protocol.DomainS
 			for _, id := range ids {
 				can[id] = true
 			}
-			recordVCPUs(def, online, can)
+			recordVCPUs(def, online, can, false)
 			return nil
 		},
 		after: func(d *domain, ctx actor.Context, aff affect) {
