@@ -42,7 +42,7 @@ type client struct {
 
 	// Work under way.
 	asks     kit.Asks[*pending]
-	watched  map[string]bool // actors whose death we hear of, by address and id
+	watched  map[string]*actor.PID // actors whose death we hear of, by address and id
 	jobs     map[uint64]func(ctx actor.Context, err error)
 	inFlight int
 	backlog  []*rpc.Packet
@@ -169,6 +169,9 @@ func (c *client) release(ctx actor.Context) {
 		s.cut()
 	}
 	c.events.release(ctx)
+	for _, who := range c.watched { // a watched actor remembers its watchers until they take it back
+		ctx.Unwatch(who)
+	}
 	for _, p := range c.backlog {
 		p.Release()
 	}
@@ -224,13 +227,13 @@ func (c *client) lost(ctx actor.Context, who *actor.PID) {
 // watch makes sure that the death of a server is heard of, once per server and not once per call.
 func (c *client) watch(ctx actor.Context, who *actor.PID) {
 	key := who.Address + "/" + who.Id
-	if c.watched[key] {
+	if c.watched[key] != nil {
 		return
 	}
 	if c.watched == nil {
-		c.watched = map[string]bool{}
+		c.watched = map[string]*actor.PID{}
 	}
-	c.watched[key] = true
+	c.watched[key] = who
 	ctx.Watch(who)
 }
 

@@ -277,6 +277,10 @@ func (dr *driver) load(ctx actor.Context) {
 				continue
 			}
 			e.Persistent, e.Autostart, e.Saved = f.seed.config != "", f.seed.autostart, f.seed.saved
+			if id, state, ok := scanStatus(f.seed.status); ok { // what it is until its actor knows better
+				e.ID, e.State = id, state
+				dr.byID[id] = e
+			}
 		}
 		dr.becomeReady(ctx)
 		dr.autostart(ctx)

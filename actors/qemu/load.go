@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -74,6 +75,10 @@ func (d *domain) load(ctx actor.Context) {
 // adoptTimeout bounds the wait for a QEMU that is asked who it is after our restart. One that does not
 // answer stays adopted: it is stuck, not gone.
 const adoptTimeout = time.Minute
+
+// adoptPatience is how long a QEMU may take to greet us again before its domain is managed without it: calls
+// on the domain wait that long.
+const adoptPatience = 2 * time.Second
 
 // adopted is what was found of a domain.
 type adopted struct {
@@ -159,7 +164,7 @@ func adopt(ctx context.Context, drv *shared, s *seed, h qmp.Handler) (*adopted, 
 		a.died = true
 		return a, nil
 	}
-	short, cancel := context.WithTimeout(ctx, monitorTimeout)
+	short, cancel := context.WithTimeout(ctx, adoptPatience)
 	defer cancel()
 	drv.monitors.take(parseUUID(def.UUID))
 	if a.mon, err = qmp.Dial(short, st.Monitor.Path, h); err != nil {
@@ -310,6 +315,17 @@ func scanIdentity(text string) (string, protocol.UUID) {
 	text = stripHeader(text)
 	name := between(text, "<name>", "</name>")
 	return unescape(name), parseUUID(between(text, "<uuid>", "</uuid>"))
+}
+
+// scanStatus finds id and state in a status file in the same way.
+func scanStatus(text string) (id, state int32, ok bool) {
+	if text == "" {
+		return 0, 0, false
+	}
+	l := lifeOf(between(text, "<domstatus state='", "'"), "")
+	head := between(text, "<domain ", ">")
+	n, err := strconv.ParseInt(between(head, " id='", "'"), 10, 32)
+	return int32(n), l.State, err == nil && l.State != 0
 }
 
 func between(s, open, end string) string {

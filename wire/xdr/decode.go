@@ -11,7 +11,6 @@ import (
 var (
 	ErrShort    = errors.New("xdr: payload ends too early")
 	ErrLimit    = errors.New("xdr: length exceeds its limit")
-	ErrBool     = errors.New("xdr: boolean is neither 0 nor 1")
 	ErrRange    = errors.New("xdr: value does not fit its type")
 	ErrUnion    = errors.New("xdr: unknown union discriminant")
 	ErrTrailing = errors.New("xdr: bytes follow the last field")
@@ -92,17 +91,8 @@ func (d *Decoder) Int64() int64 { return int64(d.Uint64()) }
 // Float64 reads an IEEE double.
 func (d *Decoder) Float64() float64 { return math.Float64frombits(d.Uint64()) }
 
-// Bool reads one unit that must be 0 or 1.
-func (d *Decoder) Bool() bool {
-	switch d.Uint32() {
-	case 0:
-		return false
-	case 1:
-		return true
-	}
-	d.Fail(ErrBool)
-	return false
-}
+// Bool reads one unit; anything but 0 is true, as in C: there are clients that send other values than 1.
+func (d *Decoder) Bool() bool { return d.Uint32() != 0 }
 
 // Uint8 reads a char or uchar: one unit of which the low byte counts, as rpcgen's decoders do.
 func (d *Decoder) Uint8() uint8 { return uint8(d.Uint32()) }

@@ -51,7 +51,6 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"a unit that ends early", []byte{0, 0, 1}, func(d *Decoder) { d.Uint32() }, ErrShort},
 		{"a hyper that ends early", []byte{0, 0, 0, 1}, func(d *Decoder) { d.Uint64() }, ErrShort},
-		{"a boolean of two", []byte{0, 0, 0, 2}, func(d *Decoder) { d.Bool() }, ErrBool},
 		{"a string over its limit", AppendString(nil, "abcde"), func(d *Decoder) { d.String(4) }, ErrLimit},
 		{"a length with nothing behind it", []byte{0xff, 0xff, 0xff, 0xff}, func(d *Decoder) { d.Opaque(math.MaxUint32) }, ErrShort},
 		{"an array that cannot fit", []byte{0, 0, 1, 0, 0, 0, 0, 0}, func(d *Decoder) { d.Len(1000, 4) }, ErrShort},
