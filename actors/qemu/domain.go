@@ -77,6 +77,7 @@ type instance struct {
 	cpuRead       time.Time
 	release       func() // lets the daemon go idle
 	vnet          []string
+	devices       comings    // devices that come and go while it runs
 	saving, dirty bool       // a status file is being written; another one is due
 	isDown        bool       // the guest is powered off and its process stands: it stops and runs on without the guest
 	rebooting     bool       // the next SHUTDOWN is a reboot that was asked for

@@ -39,11 +39,8 @@ func (d *domain) deviceEvent(ctx actor.Context, ev qmp.Event) {
 		d.trayMoved(ctx, ev)
 	case "BLOCK_IO_ERROR":
 		d.ioError(ctx, ev)
-	case "DEVICE_DELETED":
-		var data qmp.DeviceDeletedData
-		if ev.Decode(&data) == nil && data.Device != "" {
-			d.publish(ctx, virt.DomainEventIDDeviceRemoved, &protocol.DomainEventDeviceRemovedMsg{Dom: d.ref(), DevAlias: data.Device})
-		}
+	case "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR", "ACPI_DEVICE_OST":
+		d.unplugEvent(ctx, ev)
 	case "VSERPORT_CHANGE":
 		d.portChanged(ctx, ev)
 	case "VNC_CONNECTED", "VNC_INITIALIZED", "VNC_DISCONNECTED", "SPICE_CONNECTED", "SPICE_INITIALIZED", "SPICE_DISCONNECTED":

@@ -31,6 +31,8 @@ type task struct {
 	name  string        // "remoteDispatchDomainSuspend": who holds the domain, in the message to who waits
 	req   *call.Request // who is answered; nil when nobody asked
 	limit time.Duration // of the blocking part; 0 means none
+	// prepare, if set, runs in the domain's Receive when the task's turn has come: what it reads is not stale.
+	prepare func(d *domain)
 	// run is the blocking part, in a goroutine of its own; it must not touch the domain.
 	run func(ctx context.Context, undo *kit.Undo) (any, error)
 	// apply continues in the domain's Receive after a success, and makes the answer.
@@ -90,6 +92,9 @@ func (d *domain) start(ctx actor.Context, t *task) {
 
 // launch runs the blocking part.
 func (d *domain) launch(ctx actor.Context, t *task) {
+	if t.prepare != nil {
+		t.prepare(d)
+	}
 	running := kit.Job[any]{Name: t.name, Timeout: t.limit, Run: t.run, Discard: t.discard}.Start(ctx)
 	t.serial = running.Serial
 	d.tasks[t.serial] = t

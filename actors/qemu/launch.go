@@ -157,7 +157,7 @@ func (p *launchPlan) listenAddresses() {
 func (p *launchPlan) checkFiles(context.Context, *kit.Undo) error {
 	for i := range p.def.Devices.Disks {
 		d := &p.def.Devices.Disks[i]
-		if d.Source == nil || d.Source.File == nil && d.Source.Block == nil {
+		if d.Source == nil || d.Source.File == nil && d.Source.Block == nil || diskPath(d) == "" {
 			continue
 		}
 		path := diskPath(d)

@@ -1,0 +1,212 @@
+package qemu
+
+import (
+	"context"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"libvirt.org/go/libvirtxml"
+
+	"virtree/actors/qemu/command"
+	"virtree/actors/qemu/domxml"
+	"virtree/actors/qemu/qmp"
+	"virtree/wire/liberr"
+	"virtree/wire/protocol"
+	"virtree/wire/virt"
+)
+
+// detach serves virDomainDetachDeviceFlags.
+func (j *deviceJob) detach(ctx context.Context, xml string) error {
+	if j.config != nil {
+		dev, err := j.parse(xml, j.config)
+		if err != nil {
+			return err
+		}
+		def, err := j.editConfig()
+		if err != nil {
+			return err
+		}
+		if _, err := domxml.Detach(def, dev); err != nil {
+			return err
+		}
+		j.edited = def
+	}
+	if j.live == nil {
+		return nil
+	}
+	dev, err := j.parse(xml, j.live)
+	if err != nil {
+		return err
+	}
+	if dev.Kind == "lease" {
+		return j.dropLease(dev)
+	}
+	one, err := j.detachTarget(dev)
+	if err != nil {
+		return err
+	}
+	return j.plugOut(ctx, one, true)
+}
+
+// detachAlias serves virDomainDetachDeviceAlias, which only asks: the event tells when the device is gone.
+func (j *deviceJob) detachAlias(ctx context.Context, alias string) error {
+	missing := liberr.New(liberr.FromDomain, liberr.InternalError, "no device found with alias %s", alias)
+	if j.config != nil {
+		def, err := j.editConfig()
+		if err != nil {
+			return err
+		}
+		one := findAlias(def.Devices, alias)
+		if one == nil {
+			return missing
+		}
+		if _, err := domxml.Detach(def, alone(one)); err != nil {
+			return err
+		}
+		j.edited = def
+	}
+	if j.live == nil {
+		return nil
+	}
+	one := findAlias(j.live.Devices, alias)
+	if one == nil {
+		return missing
+	}
+	if err := detachable(one); err != nil {
+		return err
+	}
+	return j.plugOut(ctx, one, false)
+}
+
+// dropLease ends a lease, which QEMU knows nothing of.
+func (j *deviceJob) dropLease(dev *domxml.Device) error {
+	want := dev.Leases[0]
+	def, err := domxml.Clone(j.live)
+	if err != nil {
+		return err
+	}
+	left := without(def.Devices.Leases, func(l *libvirtxml.DomainLease) bool { return l.Key == want.Key && l.Lockspace == want.Lockspace })
+	if len(left) == len(def.Devices.Leases) {
+		return liberr.New(liberr.FromQemu, liberr.InvalidArg, "Lease %s in lockspace %s does not exist", want.Key, want.Lockspace)
+	}
+	def.Devices.Leases = left
+	j.now = def
+	return nil
+}
+
+// unplugPatience is how long a call waits for a guest to let go of a device.
+const unplugPatience = 5 * time.Second
+
+// plugOut asks the guest to let go of a device and, with wait, waits for it a while. A guest that takes longer, or
+// has no one who answers, is no failure: the device goes when the guest lets it.
+func (j *deviceJob) plugOut(ctx context.Context, one *piece, wait bool) error {
+	alias := one.name()
+	if alias == "" {
+		return liberr.New(liberr.FromQemu, liberr.InternalError, "Cannot detach %s device with no alias", one.kind)
+	}
+	if err := j.separable(one); err != nil {
+		return err
+	}
+	if c := guestForward(one); c != nil {
+		if err := qmp.NetdevDel(ctx, j.mon, alias); err != nil {
+			return err
+		}
+		return j.removed(ctx, one)
+	}
+	if err := qmp.DeviceDel(ctx, j.mon, alias); qmp.IsClass(err, qmp.ClassDeviceNotFound) {
+		return j.removed(ctx, one) // it went before it was asked
+	} else if err != nil {
+		return err
+	}
+	if !wait {
+		return nil
+	}
+	patience := time.NewTimer(unplugPatience)
+	defer patience.Stop()
+	for {
+		select {
+		case n := <-j.news:
+			switch {
+			case n.alias != alias:
+			case n.refused:
+				return failedOperation("unplug of device was rejected by the guest")
+			default:
+				return j.removed(ctx, one)
+			}
+		case <-patience.C:
+			return nil
+		case <-j.mon.Done():
+			return qmp.ErrClosed
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// guestForward is a channel that is no device but a rule of the guest's user network.
+func guestForward(one *piece) *libvirtxml.DomainChannel {
+	if c, ok := one.device.(*libvirtxml.DomainChannel); ok && c.Target != nil && c.Target.GuestFWD != nil {
+		return c
+	}
+	return nil
+}
+
+// removed frees what served a device that the guest has let go of, and takes it out of the definition. What cannot be
+// freed is logged and left: the device is gone all the same.
+func (j *deviceJob) removed(ctx context.Context, one *piece) error {
+	alias := one.name()
+	j.done = append(j.done, alias)
+	c, err := j.drv.caps.Get(ctx, j.live.Devices.Emulator)
+	if err != nil {
+		return err
+	}
+	rt := j.hostSide(j.live).rt
+	rt.NextNode = j.nextNode
+	rt.NICs[alias] = standIn(one)
+	if plug, err := command.DevicePlug(j.live, c, rt, one.device); err == nil {
+		_, after := plug.Unplug()
+		for _, q := range after {
+			if q.Execute == "remove-fd" {
+				continue // its number was chosen when it was plugged; QEMU drops it with its user
+			}
+			if err := j.mon.Execute(ctx, q.Execute, q.Arguments, nil); err != nil {
+				j.drv.env.Log.Warn().Err(err).Str("domain", j.name).Str("device", alias).Msg("cannot free what served a removed device")
+			}
+		}
+	}
+	j.afterRemoval(one)
+	def := j.now
+	if def == nil {
+		if def, err = domxml.Clone(j.live); err != nil {
+			return err
+		}
+	}
+	if one.kind == "memory" {
+		if _, err := domxml.Detach(def, alone(one)); err != nil {
+			return err
+		}
+	} else {
+		dropAlias(def.Devices, alias)
+	}
+	j.now = def
+	j.events = append(j.events, func(d *domain, ctx actor.Context) { d.deviceRemoved(ctx, alias) })
+	return nil
+}
+
+// afterRemoval cleans the host up behind a device.
+func (j *deviceJob) afterRemoval(one *piece) {
+	returnFiles(guestOf(j.drv, j.live), j.live, one)
+	switch d := one.device.(type) {
+	case *libvirtxml.DomainInterface:
+		for _, name := range tapNames(&libvirtxml.Domain{Devices: &libvirtxml.DomainDeviceList{Interfaces: []libvirtxml.DomainInterface{*d}}}) {
+			removeTap(name)
+			j.untaps = append(j.untaps, name)
+		}
+	case *libvirtxml.DomainHostdev:
+		returnHostdev(d)
+	}
+}
+
+func (d *domain) deviceRemoved(ctx actor.Context, alias string) {
+	d.publish(ctx, virt.DomainEventIDDeviceRemoved, &protocol.DomainEventDeviceRemovedMsg{Dom: d.ref(), DevAlias: alias})
+}

@@ -1,0 +1,188 @@
+package qemu
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+
+	"libvirt.org/go/libvirtxml"
+
+	"virtree/actors/qemu/domxml"
+	"virtree/wire/liberr"
+)
+
+func unsupportedOperation(format string, args ...any) error {
+	return liberr.New(liberr.FromQemu, liberr.OperationUnsupported, format, args...)
+}
+
+func unsupportedConfig(format string, args ...any) error {
+	return liberr.New(liberr.FromQemu, liberr.ConfigUnsupported, format, args...)
+}
+
+func invalidOperation(format string, args ...any) error {
+	return liberr.New(liberr.FromQemu, liberr.OperationInvalid, format, args...)
+}
+
+func failedOperation(format string, args ...any) error {
+	return liberr.New(liberr.FromQemu, liberr.OperationFailed, format, args...)
+}
+
+func missingDevice(format string, args ...any) error {
+	return liberr.New(liberr.FromQemu, liberr.DeviceMissing, format, args...)
+}
+
+// pluggable are the kinds that come to running guests.
+var pluggable = []string{"disk", "controller", "lease", "interface", "hostdev", "redirdev", "serial", "parallel", "console", "channel",
+	"rng", "memory", "shmem", "watchdog", "input", "vsock", "filesystem"}
+
+// attachable refuses what cannot be plugged, before anything is done for it.
+func (j *deviceJob) attachable(dev *domxml.Device) error {
+	if dev.Kind == "smartcard" {
+		return unsupportedConfig("this QEMU binary lacks multiple smartcard support")
+	}
+	if !slices.Contains(pluggable, dev.Kind) {
+		return unsupportedOperation("live attach of device '%s' is not supported", dev.Kind)
+	}
+	switch dev.Kind {
+	case "disk":
+		return j.diskFits(&dev.Disks[0])
+	case "controller":
+		return j.controllerFits(&dev.Controllers[0])
+	case "interface":
+		return nicFits(&dev.Interfaces[0])
+	case "input":
+		if bus := dev.Inputs[0].Bus; bus != "usb" && bus != "virtio" {
+			return unsupportedOperation("input device on bus '%s' cannot be hot plugged.", bus)
+		}
+	case "watchdog":
+		if model := dev.Watchdogs[0].Model; model != "i6300esb" {
+			return unsupportedOperation("hotplug of watchdog of model %s is not supported", model)
+		}
+	case "filesystem":
+		if f := dev.Filesystems[0]; f.Driver == nil || f.Driver.Type != "virtiofs" {
+			return unsupportedOperation("only virtiofs filesystems can be hotplugged")
+		}
+	case "hostdev":
+		return j.hostdevFits(&dev.Hostdevs[0])
+	}
+	return nil
+}
+
+func (j *deviceJob) diskFits(d *libvirtxml.DomainDisk) error {
+	if d.Device == "floppy" {
+		return unsupportedOperation("floppy device hotplug isn't supported")
+	}
+	if o := diskByTarget(j.live, diskTarget(d)); o != nil {
+		return liberr.New(liberr.FromDomain, liberr.XMLError, "target '%s' duplicated for disk sources '%s' and '%s'", diskTarget(d), orNull(diskPath(o)), orNull(diskPath(d)))
+	}
+	switch bus := diskBus(d); bus {
+	case "virtio", "usb", "scsi", "sata":
+		return nil
+	default:
+		return unsupportedOperation("disk bus '%s' cannot be hotplugged.", bus)
+	}
+}
+
+// orNull is how libvirt prints a text that is not there.
+func orNull(s string) string {
+	if s == "" {
+		return "(null)"
+	}
+	return s
+}
+
+func (j *deviceJob) controllerFits(c *libvirtxml.DomainController) error {
+	if c.Type != "scsi" {
+		return unsupportedOperation("'%s' controller cannot be hot plugged.", c.Type)
+	}
+	if c.Index != nil {
+		for _, o := range j.live.Devices.Controllers {
+			if o.Type == c.Type && o.Index != nil && *o.Index == *c.Index {
+				return failedOperation("target %s:%d already exists", c.Type, *c.Index)
+			}
+		}
+	}
+	return nil
+}
+
+func nicFits(n *libvirtxml.DomainInterface) error {
+	switch kind := nicKind(n); kind {
+	case "server", "client", "mcast", "udp", "internal":
+		return unsupportedOperation("hotplug of interface type of %s is not implemented yet", kind)
+	}
+	return nil
+}
+
+// nicKind is the type attribute of an interface.
+func nicKind(n *libvirtxml.DomainInterface) string {
+	s := n.Source
+	switch {
+	case s == nil:
+		return "ethernet"
+	case s.User != nil:
+		return "user"
+	case s.Ethernet != nil:
+		return "ethernet"
+	case s.VHostUser != nil:
+		return "vhostuser"
+	case s.Server != nil:
+		return "server"
+	case s.Client != nil:
+		return "client"
+	case s.MCast != nil:
+		return "mcast"
+	case s.Network != nil:
+		return "network"
+	case s.Bridge != nil:
+		return "bridge"
+	case s.Internal != nil:
+		return "internal"
+	case s.Direct != nil:
+		return "direct"
+	case s.Hostdev != nil:
+		return "hostdev"
+	case s.UDP != nil:
+		return "udp"
+	case s.VDPA != nil:
+		return "vdpa"
+	}
+	return "ethernet"
+}
+
+func (j *deviceJob) hostdevFits(h *libvirtxml.DomainHostdev) error {
+	for _, o := range j.live.Devices.Hostdevs {
+		switch {
+		case sameUSB(h, &o):
+			return failedOperation("target usb device %s already exists", usbName(&o))
+		case sameHostPCI(h, &o):
+			return failedOperation("target pci device %s already exists", pciName(&o))
+		}
+	}
+	if h.SubsysPCI != nil && !vfioReady() {
+		return unsupportedConfig("host doesn't support passthrough of host PCI devices")
+	}
+	return nil
+}
+
+// vfioReady tells whether this host can hand PCI devices to guests: it isolates them, and the kernel's driver for it
+// is there.
+func vfioReady() bool {
+	groups, _ := filepath.Glob("/sys/kernel/iommu_groups/*")
+	_, err := os.Stat("/dev/vfio/vfio")
+	return len(groups) > 0 && err == nil
+}
+
+// checkImage refuses an image that is not there.
+func checkImage(d *libvirtxml.DomainDisk) error {
+	if d.Source == nil || d.Source.File == nil && d.Source.Block == nil {
+		return nil
+	}
+	path := diskPath(d)
+	if path == "" {
+		return nil
+	}
+	if _, err := os.Stat(path); err != nil {
+		return liberr.System(liberr.FromStorage, err, "Cannot access storage file '%s'", path)
+	}
+	return nil
+}
