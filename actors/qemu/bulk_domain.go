@@ -21,7 +21,6 @@ type collector struct {
 	active  bool
 	pid     int
 	vcpus   []vcpuTID
-	group   group
 	mon     *qmp.Client // nil: QEMU is not asked
 	backing bool
 	kvm     bool
@@ -40,7 +39,7 @@ func (d *domain) bulkStats(ctx actor.Context, r *call.Request, a *protocol.Conne
 		backing: a.Flags&virt.ConnectGetAllDomainsStatsBacking != 0, kvm: def.Type == "kvm",
 	}
 	if c.active {
-		c.pid, c.vcpus, c.group = d.run.proc.pid, d.onlineThreads(), d.group()
+		c.pid, c.vcpus = d.run.proc.pid, d.onlineThreads()
 	}
 	groups := a.Stats
 	nowait := a.Flags&virt.ConnectGetAllDomainsStatsNowait != 0 && len(d.queue.Running()) > 0
@@ -100,13 +99,11 @@ func (c *collector) state(context.Context) {
 //
 // Compat: of an inactive domain libvirt tells the daemon's own time, since it looks for process 0.
 func (c *collector) cpu(ctx context.Context) {
-	var u usage
-	var err error
+	who := "self"
 	if c.active {
-		u, err = guestUsage(c.group, c.pid)
-	} else {
-		u, err = processUsage("self")
+		who = itoa(c.pid)
 	}
+	u, err := processUsage(who)
 	if err != nil {
 		return
 	}

@@ -116,8 +116,9 @@ func (d *domain) interfaceAddresses(ctx actor.Context, r *call.Request, a *proto
 	}
 	switch a.Source {
 	case virt.DomainInterfaceAddressesSrcLease:
+		drv := d.drv
 		d.look(ctx, r, func(jc context.Context) (protocol.Encoder, error) {
-			found, err := d.drv.leases(jc, def)
+			found, err := drv.leases(jc, def)
 			if err != nil {
 				return nil, err
 			}

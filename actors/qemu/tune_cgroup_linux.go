@@ -280,28 +280,6 @@ func (g *cgroup) remove() error {
 	return failed
 }
 
-// usage reads the group's time where the second version counts it.
-func (g *cgroup) usage() (usage, bool) {
-	if g.new == "" || !g.exists() {
-		return usage{}, false
-	}
-	text, err := readGroup(filepath.Join(g.new, g.rel, "cpu.stat"))
-	if err != nil {
-		return usage{}, false
-	}
-	f := strings.Fields(text)
-	us := func(name string) uint64 {
-		for i := 0; i+1 < len(f); i += 2 {
-			if f[i] == name {
-				n, _ := strconv.ParseUint(f[i+1], 10, 64)
-				return n * 1000
-			}
-		}
-		return 0
-	}
-	return usage{us("usage_usec"), us("user_usec"), us("system_usec")}, true
-}
-
 // perCPU: the kernel counts by CPU in the first version only.
 func (g *cgroup) perCPU() ([]uint64, error) {
 	if g.new != "" {

@@ -17,7 +17,6 @@ import (
 //
 // The parts of a guest are "" for all of it, "emulator", "vcpu0", ... and "iothread1", ...
 type group interface {
-	usage() (usage, bool)
 	perCPU() ([]uint64, error)
 	shares() (uint64, error)
 	setShares(uint64) error

@@ -29,18 +29,18 @@ func (d *domain) cpuStats(ctx actor.Context, r *call.Request, a *protocol.Domain
 	g, pid := d.group(), d.run.proc.pid
 	d.look(ctx, r, func(context.Context) (protocol.Encoder, error) {
 		if a.StartCPU == -1 {
-			return totalStats(g, pid, a.Nparams)
+			return totalStats(pid, a.Nparams)
 		}
 		return perCPUStats(g, a)
 	})
 	return nil
 }
 
-func totalStats(g group, pid int, nparams uint32) (protocol.Encoder, error) {
+func totalStats(pid int, nparams uint32) (protocol.Encoder, error) {
 	if nparams == 0 {
 		return &protocol.DomainGetCPUStatsRet{Nparams: 3}, nil
 	}
-	u, err := guestUsage(g, pid)
+	u, err := processUsage(itoa(pid))
 	if err != nil {
 		return nil, liberr.New(liberr.FromNone, liberr.OperationFailed, "unable to get cpu account").WithCause(err)
 	}
@@ -81,15 +81,8 @@ func perCPUStats(g group, a *protocol.DomainGetCPUStatsArgs) (protocol.Encoder, 
 	return ret, nil
 }
 
-// guestUsage is the time that a guest has used: as its control group counts it, else as its process does.
-func guestUsage(g group, pid int) (usage, error) {
-	if u, ok := g.usage(); ok {
-		return u, nil
-	}
-	return processUsage(itoa(pid))
-}
-
-// processUsage reads the time of a process by its name in procfs.
+// processUsage reads the time of a process by its name in procfs. It is not the control group's time, which
+// begins anew when a guest is put into one.
 func processUsage(pid string) (usage, error) {
 	f, err := procStat("/proc/" + pid + "/stat")
 	if err != nil {
