@@ -194,12 +194,16 @@ func lineOf(n *supervisors.Node, prefix string, p *actors.Picture) treeLine {
 	return l
 }
 
-// short is enough of a UUID to tell it from others.
+// short is enough of a UUID to tell it from others, and the number that a successor of a stuck actor has behind it.
 func short(name string) string {
-	if len(name) == 36 {
-		return name[:8]
+	id, successor, _ := strings.Cut(name, "~")
+	if len(id) != 36 {
+		return name
 	}
-	return name
+	if successor != "" {
+		return id[:8] + "~" + successor
+	}
+	return id[:8]
 }
 
 // timeText is a length of time in three or four characters.
