@@ -138,7 +138,7 @@ func (g *guestDisk) alias(def *libvirtxml.Domain) string {
 		disk := &def.Devices.Disks[i]
 		switch a := disk.Address; {
 		case a == nil || disk.Target == nil:
-		case a.PCI != nil && samePCI(a.PCI, g):
+		case a.PCI != nil && atPCI(a.PCI, g):
 			return disk.Target.Dev
 		case a.Drive != nil && is(a.Drive.Bus, g.BusNo) && is(a.Drive.Target, g.Target) && is(a.Drive.Unit, g.Unit) && onController(def, disk, g):
 			return disk.Target.Dev
@@ -149,7 +149,7 @@ func (g *guestDisk) alias(def *libvirtxml.Domain) string {
 
 func is(p *uint, v uint) bool { return p != nil && *p == v || p == nil && v == 0 }
 
-func samePCI(a *libvirtxml.DomainAddressPCI, g *guestDisk) bool {
+func atPCI(a *libvirtxml.DomainAddressPCI, g *guestDisk) bool {
 	p := g.PCI
 	return p.Domain >= 0 && p.Bus >= 0 && is(a.Domain, uint(p.Domain)) && is(a.Bus, uint(p.Bus)) && is(a.Slot, uint(p.Slot)) && is(a.Function, uint(p.Function))
 }
@@ -158,7 +158,7 @@ func samePCI(a *libvirtxml.DomainAddressPCI, g *guestDisk) bool {
 func onController(def *libvirtxml.Domain, disk *libvirtxml.DomainDisk, g *guestDisk) bool {
 	for _, c := range def.Devices.Controllers {
 		if c.Type == disk.Target.Bus && is(c.Index, pointed(disk.Address.Drive.Controller)) && c.Address != nil && c.Address.PCI != nil {
-			return samePCI(c.Address.PCI, g)
+			return atPCI(c.Address.PCI, g)
 		}
 	}
 	return false

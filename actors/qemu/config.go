@@ -20,6 +20,9 @@ func ReadConfig(path string) (Config, error) {
 		f.String("group", &c.Group),
 		f.Uint("remote_display_port_min", &minPort),
 		f.Uint("remote_display_port_max", &maxPort),
+		f.String("save_image_format", &c.SaveImageFormat),
+		f.String("dump_image_format", &c.DumpImageFormat),
+		f.String("snapshot_image_format", &c.SnapshotImageFormat),
 		f.Uint("max_queued", &queued),
 	} {
 		if get != nil {

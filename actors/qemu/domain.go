@@ -45,7 +45,9 @@ type domain struct {
 
 	consoles consoles
 
-	agentWait *int32 // what commands of the guest agent may take; nil: libvirt's default
+	async     *asyncJob // the long job that runs
+	completed *asyncJob // the last one that ended well, until a client has asked for it
+	agentWait *int32    // what commands of the guest agent may take; nil: libvirt's default
 
 	queue    *kit.Queue[*task]
 	tasks    map[uint64]*task // running, by the job's serial
@@ -71,6 +73,7 @@ type instance struct {
 	agent         *agent.Client // nil until the guest agent is first spoken to
 	dir           string        // libDir
 	ending        bool          // a job is taking it down
+	quiet         bool          // its end is no shutdown: the guest lives on in an image
 	started       bool          // the start was applied; before that events are kept
 	early         []qmp.Event
 	cpuTime       uint64 // as it was read at cpuRead

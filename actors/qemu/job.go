@@ -41,6 +41,8 @@ type task struct {
 	failed func(d *domain, ctx actor.Context, err error) error
 	// discard frees a result that nobody will take.
 	discard func(out any)
+	// begin, if set, is called in Receive when the job's turn has come; its error ends the job.
+	begin func(d *domain, ctx actor.Context) error
 
 	serial uint64 // of the running job
 }
@@ -95,9 +97,20 @@ func (d *domain) launch(ctx actor.Context, t *task) {
 	if t.prepare != nil {
 		t.prepare(d)
 	}
-	running := kit.Job[any]{Name: t.name, Timeout: t.limit, Run: t.run, Discard: t.discard}.Start(ctx)
+	running := kit.Job[any]{Name: t.name, Timeout: t.limit, Run: t.blocking(d, ctx), Discard: t.discard}.Start(ctx)
 	t.serial = running.Serial
 	d.tasks[t.serial] = t
+}
+
+// blocking is the blocking part, or the error of what comes before it.
+func (t *task) blocking(d *domain, ctx actor.Context) func(context.Context, *kit.Undo) (any, error) {
+	if t.begin == nil {
+		return t.run
+	}
+	if err := t.begin(d, ctx); err != nil {
+		return func(context.Context, *kit.Undo) (any, error) { return nil, err }
+	}
+	return t.run
 }
 
 // aside runs a task without the queue: what never waits behind anything.

@@ -26,14 +26,16 @@ import (
 
 // launchPlan is what the starting job works from, and fills in. The job owns all of it.
 type launchPlan struct {
-	drv    *shared
-	system *actor.ActorSystem
-	self   *actor.PID
-	serial uint64
-	def    *libvirtxml.Domain // a clone, completed while the job goes on
-	name   string
-	uuid   protocol.UUID
-	paused bool
+	drv       *shared
+	system    *actor.ActorSystem
+	self      *actor.PID
+	serial    uint64
+	def       *libvirtxml.Domain // a clone, completed while the job goes on
+	name      string
+	uuid      protocol.UUID
+	paused    bool
+	from      *restoring // a saved state to start from; nil for a cold start
+	discarded bool       // the managed state was thrown away
 
 	// Chosen on the way.
 	id    int32
@@ -51,6 +53,7 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 	defer p.closeFiles()
 	p.id = p.drv.ids.Next()
 	steps := []func(context.Context, *kit.Undo) error{
+		p.openState,
 		p.findEmulator,
 		p.complete,
 		p.checkFiles,
@@ -69,6 +72,9 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 		}
 	}
 	command.AssignNodes(p.def)
+	if p.from != nil {
+		p.rt.Incoming = "defer"
+	}
 	cmd, err := command.Build(p.def, p.caps, p.rt)
 	if err != nil {
 		return nil, err
@@ -84,6 +90,9 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 	undo.Add("close the monitor", func(context.Context) error { return mon.Close() })
 	rt, err := p.setUp(ctx, mon, cmd)
 	if err != nil {
+		return nil, p.explain(proc, err)
+	}
+	if err := p.receive(ctx, mon); err != nil {
 		return nil, p.explain(proc, err)
 	}
 	if !p.paused {
@@ -319,7 +328,17 @@ func (p *launchPlan) connect(ctx context.Context, proc *process) (*qmp.Client, e
 var errExited = errors.New("the process exited")
 
 // handler forwards what the monitor says by itself to the domain.
-func (p *launchPlan) handler() qmp.Handler { return monitorHandler(p.system, p.self, p.serial) }
+func (p *launchPlan) handler() qmp.Handler {
+	h := monitorHandler(p.system, p.self, p.serial)
+	if from := p.from; from != nil {
+		pass := h.Event
+		h.Event = func(ev qmp.Event) {
+			from.heard(ev)
+			pass(ev)
+		}
+	}
+	return h
+}
 
 func monitorHandler(system *actor.ActorSystem, self *actor.PID, serial uint64) qmp.Handler {
 	root := system.Root

@@ -57,6 +57,7 @@ type create struct {
 	doc   *document
 	flags uint32
 	fds   []int
+	from  *restoring // a saved state to start from; nil for a cold start
 }
 
 // rename asks the domain to take a name that the branch has reserved; renamed tells how it went.

@@ -42,7 +42,7 @@ func (d *domain) qemuEvent(ctx actor.Context, ev qmp.Event) {
 		if reason == 0 {
 			reason = virt.DomainRunningUnpaused
 		}
-		d.turn(ctx, triggerResumed, reason, virt.DomainEventResumedUnpaused)
+		d.turn(ctx, triggerResumed, reason, resumedDetail(reason))
 	case "STOP":
 		if d.run.isDown {
 			return
@@ -62,11 +62,24 @@ func (d *domain) qemuEvent(ctx actor.Context, ev qmp.Event) {
 	case "WAKEUP":
 		d.turn(ctx, triggerWoken, 0, 0)
 		d.publish(ctx, virt.DomainEventIDPmwakeup, &protocol.DomainEventPmwakeupMsg{Dom: d.ref()})
+	case "MIGRATION", "MIGRATION_PASS", "DUMP_COMPLETED":
+		d.migrationEvent(ctx, ev)
 	case "GUEST_PANICKED":
 		d.panicked(ctx)
 	default:
 		d.deviceEvent(ctx, ev)
 	}
+}
+
+// resumedDetail is the event detail for a reason to run.
+func resumedDetail(reason int32) int32 {
+	switch reason {
+	case virt.DomainRunningMigrated:
+		return virt.DomainEventResumedMigrated
+	case virt.DomainRunningRestored, virt.DomainRunningFromSnapshot:
+		return virt.DomainEventResumedFromSnapshot
+	}
+	return virt.DomainEventResumedUnpaused
 }
 
 // suspendedDetail is the event detail for a reason to be paused.
@@ -93,6 +106,9 @@ func (d *domain) shutdownEvent(ctx actor.Context, ev qmp.Event) {
 	if d.run.rebooting && !d.run.ending {
 		d.run.rebooting = false
 		d.restartGuest(ctx)
+		return
+	}
+	if d.run.quiet {
 		return
 	}
 	detail := int32(virt.DomainEventShutdownFinished)

@@ -10,7 +10,7 @@ import (
 )
 
 // driverRoutes is what the branch answers itself.
-var driverRoutes = call.NewTable(slices.Concat(connectionRoutes, hostRoutes, bulkRoutes)...)
+var driverRoutes = call.NewTable(slices.Concat(connectionRoutes, hostRoutes, bulkRoutes, saveDriverRoutes)...)
 
 // domainRoutes is what each domain answers.
 var domainRoutes = call.NewTable(slices.Concat(lifeRoutes, statisticsRoutes, tuningRoutes, deviceRoutes, agentRoutes, jobRoutes)...)

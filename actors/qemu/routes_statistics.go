@@ -41,9 +41,6 @@ var statisticsRoutes = []call.Route[*domain]{
 	call.Later(protocol.DomainMigrateSetCompressionCache, (*domain).migrateSetCompressionCache),
 	call.Later(protocol.DomainMigrateGetMaxSpeed, (*domain).migrateMaxSpeed),
 
-	call.Answer(protocol.DomainGetJobInfo, (*domain).jobInfo),
-	call.Answer(protocol.DomainGetJobStats, (*domain).jobStats),
-
 	call.Later(protocol.ConnectGetAllDomainStats, (*domain).bulkStats),
 }
 

@@ -39,16 +39,17 @@ type shared struct {
 
 // Config is the part of qemu.conf that the driver goes by.
 type Config struct {
-	VNCListen      string
-	VNCPassword    string
-	SpiceListen    string
-	PortMin        int
-	PortMax        int
-	User, Group    string // whom guests run as; "" leaves it to findGuestUser
-	MaxQueued      int    // jobs that may wait for one domain; 0: no limit
-	AutostartDelay time.Duration
-	HostUUID       string // host_uuid; "" takes the source
-	HostUUIDSource string // "smbios" or "machine-id"
+	VNCListen                                             string
+	VNCPassword                                           string
+	SpiceListen                                           string
+	PortMin                                               int
+	PortMax                                               int
+	User, Group                                           string // whom guests run as; "" leaves it to findGuestUser
+	SaveImageFormat, DumpImageFormat, SnapshotImageFormat string // "" is raw
+	MaxQueued                                             int    // jobs that may wait for one domain; 0: no limit
+	AutostartDelay                                        time.Duration
+	HostUUID                                              string // host_uuid; "" takes the source
+	HostUUIDSource                                        string // "smbios" or "machine-id"
 }
 
 // DefaultConfig is libvirt's.

@@ -59,6 +59,15 @@ func (d *domain) createCall(ctx actor.Context, r *call.Request, flags uint32, re
 // boot starts a process for doc. The caller has checked that none runs; whether one runs by the time the
 // queue admits the job is checked again here.
 func (d *domain) boot(ctx actor.Context, r *call.Request, doc *document, flags uint32, ret func() protocol.Encoder) {
+	var from *restoring
+	if doc == d.config && d.saved {
+		from = &restoring{path: d.drv.savePath(d.name), managed: true, discard: flags&virt.DomainStartForceBoot != 0}
+	}
+	d.bootFrom(ctx, r, doc, from, flags, ret)
+}
+
+// bootFrom is boot with a state to go on from.
+func (d *domain) bootFrom(ctx actor.Context, r *call.Request, doc *document, from *restoring, flags uint32, ret func() protocol.Encoder) {
 	def, err := doc.Clone()
 	if err != nil {
 		if r != nil {
@@ -69,6 +78,7 @@ func (d *domain) boot(ctx actor.Context, r *call.Request, doc *document, flags u
 	serial := uint64(d.drv.runs.Next())
 	plan := &launchPlan{
 		drv: d.drv, serial: serial, def: def, name: d.name, uuid: d.uuid,
+		from:   from,
 		paused: flags&virt.DomainStartPaused != 0, self: ctx.Self(), system: ctx.ActorSystem(),
 	}
 	transient := d.config == nil
@@ -93,7 +103,7 @@ func (d *domain) boot(ctx actor.Context, r *call.Request, doc *document, flags u
 				if d.active() {
 					return nil, liberr.New(liberr.FromQemu, liberr.OperationInvalid, "domain is already running")
 				}
-				d.boot(ctx, r, doc, flags, ret)
+				d.bootFrom(ctx, r, doc, from, flags, ret)
 				return nil, errStillOpen
 			}})
 		return
@@ -118,6 +128,19 @@ func (d *domain) started(ctx actor.Context, r *call.Request, p *launchPlan, l *l
 	d.agentAtStart(ctx)
 	early := run.early
 	run.early = nil
+	if p.from != nil {
+		d.restored(ctx, p, early)
+		d.tell(ctx)
+		d.saveStatus(ctx)
+		d.log.Info().Int32("id", run.id).Int("pid", l.proc.pid).Msg("domain restored")
+		if ret == nil {
+			return nil, nil
+		}
+		return ret(), nil
+	}
+	if p.discarded {
+		d.saved = false
+	}
 	run.resume = virt.DomainRunningBooted
 	for _, ev := range early {
 		d.qemuEvent(ctx, ev)
@@ -164,7 +187,11 @@ func (d *domain) create(ctx actor.Context, m *create) {
 		m.req.Fail(liberr.New(liberr.FromDomain, liberr.OperationInvalid, "domain is already active as '%s'", d.name))
 		return
 	}
-	d.boot(ctx, m.req, m.doc, m.flags, func() protocol.Encoder {
+	if m.from != nil {
+		d.bootFrom(ctx, m.req, m.doc, m.from, m.flags, nil)
+		return
+	}
+	d.bootFrom(ctx, m.req, m.doc, nil, m.flags, func() protocol.Encoder {
 		return &protocol.DomainCreateXMLRet{Dom: d.ref()}
 	})
 }

@@ -10,7 +10,6 @@ import (
 	"virtree/actors/qemu/qmp"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
-	"virtree/wire/virt"
 )
 
 // What a domain that migrates nowhere answers about migrations.
@@ -88,25 +87,4 @@ func (d *domain) migrateMaxSpeed(ctx actor.Context, r *call.Request, a *protocol
 	}
 	r.Reply(&protocol.DomainMigrateGetMaxSpeedRet{Bandwidth: maxBandwidth})
 	return nil
-}
-
-// jobInfo and jobStats tell of the async job that runs.
-func (d *domain) jobInfo(_ actor.Context, _ *call.Request, _ *protocol.DomainGetJobInfoArgs) (*protocol.DomainGetJobInfoRet, error) {
-	if err := d.running(); err != nil {
-		return nil, err
-	}
-	return &protocol.DomainGetJobInfoRet{Type: virt.DomainJobNone}, nil
-}
-
-func (d *domain) jobStats(_ actor.Context, _ *call.Request, a *protocol.DomainGetJobStatsArgs) (*protocol.DomainGetJobStatsRet, error) {
-	const completed, keep = virt.DomainJobStatsCompleted, virt.DomainJobStatsKeepCompleted
-	if err := call.CheckFlags(a.Flags, completed|keep, liberr.FromQemu, "qemuDomainGetJobStats"); err != nil {
-		return nil, err
-	}
-	if a.Flags&completed == 0 {
-		if err := d.running(); err != nil {
-			return nil, err
-		}
-	}
-	return &protocol.DomainGetJobStatsRet{Type: virt.DomainJobNone}, nil
 }
