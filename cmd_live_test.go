@@ -525,3 +525,45 @@ func TestNoTreeIsSaidSo(t *testing.T) {
 		t.Errorf("mode single below a root of its own: exit code %d %s", exit, out)
 	}
 }
+
+// On a terminal the screen is a page of its own: Ctrl-C gives back what was there before, and is no error.
+func TestTheLiveScreenLeavesTheTerminalAsItWas(t *testing.T) {
+	h := newHost(t, "run", "-q")
+	h.up()
+	for _, args := range [][]string{{"top"}, {"tree", "--watch"}} {
+		master, slave := openTerminal(t)
+		cmd := virtree(append(args, "--root", h.root)...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		_ = slave.Close()
+		var all []byte
+		pages := 0
+		buf := make([]byte, 64<<10)
+		_ = master.SetReadDeadline(time.Now().Add(patience))
+		for {
+			n, err := master.Read(buf)
+			all = append(all, buf[:n]...)
+			if err != nil { // the terminal's last user has left
+				break
+			}
+			if strings.Count(string(all), eraseBelow) >= 2 && pages == 0 {
+				pages = 2
+				_, _ = master.Write([]byte{3}) // Ctrl-C
+			}
+		}
+		_ = master.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
+		text := string(all)
+		if pages == 0 || !strings.HasPrefix(text, enterScreen) || !strings.Contains(text, "virtqemud") && !strings.Contains(text, "branch qemu") {
+			t.Errorf("%v: %q", args, text)
+		}
+		if !strings.HasSuffix(text, leaveScreen) {
+			t.Errorf("%v does not leave the terminal as it was: %q", args, text[max(0, len(text)-80):])
+		}
+	}
+}

@@ -21,7 +21,6 @@ const (
 	home        = "\x1b[H"
 	eraseRight  = "\x1b[K"
 	eraseBelow  = "\x1b[J"
-	bold        = "\x1b[1m"
 	red         = "\x1b[31m"
 	plainText   = "\x1b[0m"
 )
