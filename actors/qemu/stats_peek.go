@@ -150,7 +150,7 @@ func (d *domain) screenshot(ctx actor.Context, r *call.Request, a *protocol.Doma
 		return err
 	}
 	if len(def.Devices.Videos) == 0 {
-		return liberr.New(liberr.FromQemu, liberr.OperationUnsupported, "screenshots are not supported without video device")
+		return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "no screens to take screenshot from")
 	}
 	alias := ""
 	screen := a.Screen

@@ -38,6 +38,7 @@ func limitLink(name string, b *libvirtxml.DomainInterfaceBandwidth, same bool) e
 	}
 	if receive != nil && receive.Average != nil {
 		if err := police(link, receive); err != nil {
+			_ = clearLimits(link) // all or nothing
 			return liberr.New(liberr.FromNone, liberr.InternalError, "cannot limit what %s receives: %v", name, err)
 		}
 	}
@@ -61,11 +62,18 @@ func clearLimits(link netlink.Link) error {
 	return nil
 }
 
-// The definition counts in KiB: rates by the second, bursts altogether.
+// The definition counts rates in kilobytes of 1000 bytes by the second, as tc does, and bursts in KiB.
 
-func bytesOf(n *int, def int) uint64 {
+func rateOf(n *int, def uint64) uint64 {
 	if n == nil || *n == 0 {
-		return uint64(def) << 10
+		return def
+	}
+	return uint64(*n) * 1000
+}
+
+func burstOf(n *int, def uint64) uint64 {
+	if n == nil || *n == 0 {
+		return def
 	}
 	return uint64(*n) << 10
 }
@@ -77,15 +85,19 @@ func shape(link netlink.Link, p *libvirtxml.DomainInterfaceBandwidthParams) erro
 	if err := netlink.QdiscAdd(root); err != nil {
 		return err
 	}
-	rate := bytesOf(p.Average, 0)
-	ceil := bytesOf(p.Peak, int(rate>>10))
-	class := netlink.HtbClassAttrs{Rate: rate * 8, Ceil: ceil * 8}
-	if p.Burst != nil && *p.Burst != 0 {
-		class.Buffer = uint32(bytesOf(p.Burst, 0))
-	}
-	return netlink.ClassAdd(netlink.NewHtbClass(netlink.ClassAttrs{
+	rate := rateOf(p.Average, 0)
+	class := netlink.HtbClassAttrs{Rate: rate * 8, Ceil: rateOf(p.Peak, rate) * 8, Buffer: uint32(burstOf(p.Burst, 0))}
+	if err := netlink.ClassAdd(netlink.NewHtbClass(netlink.ClassAttrs{
 		LinkIndex: index, Parent: netlink.MakeHandle(1, 0), Handle: netlink.MakeHandle(1, 1),
-	}, class))
+	}, class)); err != nil {
+		return err
+	}
+	// Fairness among the guest's connections, for kernels that have it.
+	fair := &netlink.Sfq{Perturb: 10, QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(2, 0), Parent: netlink.MakeHandle(1, 1)}}
+	if err := netlink.QdiscAdd(fair); err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return nil
 }
 
 func police(link netlink.Link, p *libvirtxml.DomainInterfaceBandwidthParams) error {
@@ -95,8 +107,9 @@ func police(link netlink.Link, p *libvirtxml.DomainInterfaceBandwidthParams) err
 		return err
 	}
 	action := netlink.NewPoliceAction()
-	action.Rate = uint32(min(bytesOf(p.Average, 0), 1<<32-1))
-	action.Burst = uint32(min(bytesOf(p.Burst, max(int(bytesOf(p.Average, 0)>>10), 1)), 1<<32-1))
+	rate := rateOf(p.Average, 0)
+	action.Rate = uint32(min(rate, 1<<32-1))
+	action.Burst = uint32(min(burstOf(p.Burst, rate), 1<<32-1))
 	action.Mtu = 64 << 10
 	action.ExceedAction = netlink.TC_POLICE_SHOT
 	return netlink.FilterAdd(&netlink.MatchAll{
