@@ -2,6 +2,7 @@ package actors
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -353,4 +354,52 @@ func TestManyMayLookAtOnce(t *testing.T) {
 			t.Error("no answer of the right kind")
 		}
 	}
+}
+
+// BenchmarkLook is one look at a process with 1,000 objects, and making figures of it.
+func BenchmarkLook(b *testing.B) {
+	log := zerolog.New(io.Discard)
+	system := kit.NewSystem("", log)
+	link, err := remoting.Start(system, remoting.Options{Logger: log})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ready := make(chan struct{})
+	tree, err := supervisors.Start(system, supervisors.Options{
+		Spec: supervisors.Spec{{Name: "b", Autostart: true}}, Log: log, Props: kit.PropsOptions(), Observer: kit.Observe(system),
+		New: func(supervisors.Branch) (*actor.Props, error) {
+			return kit.Func(func(c actor.Context) {
+				if _, ok := c.Message().(*actor.Started); ok {
+					children := supervisors.NewChildren(supervisors.Config{Log: log})
+					for i := range 1000 {
+						_, _ = children.Start(c, supervisors.Child{Name: fmt.Sprintf("object-%d", i), Props: kit.Func(func(actor.Context) {})})
+					}
+					close(ready)
+				}
+			}), nil
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	<-ready
+	l := lookout{daemon: "testd", tree: tree, node: link, observer: kit.Observe(system)}
+	b.Run("describe", func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			if s, err := l.see(); err != nil || len(s.json) < 1000 {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("figures", func(b *testing.B) {
+		f := newFigures()
+		s, _ := l.see()
+		b.ReportAllocs()
+		for range b.N {
+			if _, err := f.text(s.process); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
