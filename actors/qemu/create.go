@@ -33,7 +33,7 @@ func (dr *driver) defineXMLFlags(ctx actor.Context, r *call.Request, a *protocol
 
 // defineDoc reads the document in a job, then finds or makes the domain that it defines.
 func (dr *driver) defineDoc(ctx actor.Context, r *call.Request, xml string, flags uint32) {
-	dr.parse(ctx, r, xml, flags, func(ctx actor.Context, def *libvirtxml.Domain) error {
+	dr.parse(ctx, r, xml, flags&virt.DomainDefineValidate != 0, func(ctx actor.Context, def *libvirtxml.Domain) error {
 		e, err := dr.target(ctx, def, false)
 		if err != nil {
 			return err
@@ -52,7 +52,7 @@ func (dr *driver) createXML(ctx actor.Context, r *call.Request, a *protocol.Doma
 }
 
 func (dr *driver) createDoc(ctx actor.Context, r *call.Request, xml string, flags uint32) {
-	dr.parse(ctx, r, xml, flags, func(ctx actor.Context, def *libvirtxml.Domain) error {
+	dr.parse(ctx, r, xml, flags&virt.DomainStartValidate != 0, func(ctx actor.Context, def *libvirtxml.Domain) error {
 		e, err := dr.target(ctx, def, true)
 		if err != nil {
 			return err
@@ -63,9 +63,14 @@ func (dr *driver) createDoc(ctx actor.Context, r *call.Request, xml string, flag
 }
 
 // parse reads a client's document outside of the branch's Receive.
-func (dr *driver) parse(ctx actor.Context, r *call.Request, xml string, _ uint32, then func(actor.Context, *libvirtxml.Domain) error) {
+func (dr *driver) parse(ctx actor.Context, r *call.Request, xml string, validate bool, then func(actor.Context, *libvirtxml.Domain) error) {
 	env := dr.shared.xmlEnv
-	dr.job(ctx, holderName(r.Proc), parseTimeout, func(context.Context) (any, error) {
+	dr.job(ctx, holderName(r.Proc), parseTimeout, func(jc context.Context) (any, error) {
+		if validate {
+			if err := domxml.ValidateSchema(jc, []byte(xml), domxml.DomainSchema); err != nil {
+				return nil, err
+			}
+		}
 		return domxml.Parse([]byte(xml), env, 0)
 	}, func(ctx actor.Context, out any, err error) {
 		if err == nil {

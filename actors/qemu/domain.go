@@ -32,6 +32,7 @@ type domain struct {
 	name      string
 	config    *document // persistent definition; nil for a transient domain
 	live      *document // non-nil exactly while the domain is active
+	origin    *document // what the run was started from; nil for an adopted one
 	last      *document // the persistent definition that was undefined while the guest runs
 	taints    []string  // what was done to this run that its maker cannot answer for
 	autostart bool
@@ -215,7 +216,7 @@ func (d *domain) active() bool { return d.live != nil }
 // requireActive is libvirt's refusal of what needs a running guest.
 func (d *domain) requireActive() error {
 	if !d.active() {
-		return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "domain is not running")
+		return liberr.New(liberr.FromDomain, liberr.OperationInvalid, "domain is not running")
 	}
 	return nil
 }

@@ -170,6 +170,9 @@ func (p *launchPlan) checkFiles(context.Context, *kit.Undo) error {
 			continue
 		}
 		path := diskPath(d)
+		if path == "" {
+			continue // a drive without a medium
+		}
 		if _, err := os.Stat(path); err != nil {
 			if d.Device == "cdrom" || d.Device == "floppy" {
 				if d.Source.StartupPolicy == "optional" || d.Source.StartupPolicy == "requisite" {
@@ -417,6 +420,12 @@ func (p *launchPlan) setUp(ctx context.Context, mon *qmp.Client, cmd *command.Co
 	for _, c := range append(command.Setup(p.def), cmd.After...) {
 		if err := mon.Execute(ctx, c.Execute, c.Arguments, nil); err != nil {
 			return rt, err
+		}
+	}
+	if hasBalloon(p.def) {
+		// A guest that does not play along has all of its memory, whatever was asked for.
+		if actual, err := qmp.QueryBalloon(ctx, mon); err == nil {
+			p.def.CurrentMemory = &libvirtxml.DomainCurrentMemory{Value: uint(actual >> 10), Unit: "KiB"}
 		}
 	}
 	pin(p.def, rt.vcpus)

@@ -136,11 +136,48 @@ func (d *domain) xmlDesc(_ actor.Context, _ *call.Request, a *protocol.DomainGet
 	if doc == d.config {
 		flags |= domxml.Inactive
 	}
+	if doc == d.live && flags&domxml.Migratable != 0 {
+		var err error
+		if doc, err = d.migratable(); err != nil {
+			return nil, err
+		}
+	}
 	text, err := doc.XML(flags)
 	if err != nil {
 		return nil, err
 	}
 	return &protocol.DomainGetXMLDescRet{XML: text}, nil
+}
+
+// migratable is the live definition as another host is to start it: with the processor and the addresses
+// that were asked for, not with what this host made of them.
+func (d *domain) migratable() (*document, error) {
+	from := d.origin
+	if from == nil {
+		from = d.config
+	}
+	def, err := d.live.Clone()
+	if err != nil || from == nil {
+		return d.live, err
+	}
+	asked, err := from.Def()
+	if err != nil {
+		return nil, err
+	}
+	def.CPU = asked.CPU
+	for i := range def.Devices.Graphics {
+		if i >= len(asked.Devices.Graphics) {
+			break
+		}
+		to, was := &def.Devices.Graphics[i], &asked.Devices.Graphics[i]
+		switch {
+		case to.VNC != nil && was.VNC != nil:
+			to.VNC.Listen, to.VNC.Listeners = was.VNC.Listen, was.VNC.Listeners
+		case to.Spice != nil && was.Spice != nil:
+			to.Spice.Listen, to.Spice.Listeners = was.Spice.Listen, was.Spice.Listeners
+		}
+	}
+	return newDocument(def, &d.drv.xmlEnv), nil
 }
 
 func (d *domain) isActive(actor.Context, *call.Request, *protocol.DomainIsActiveArgs) (*protocol.DomainIsActiveRet, error) {

@@ -87,7 +87,7 @@ func (d *domain) bootFrom(ctx actor.Context, r *call.Request, doc *document, fro
 		run:     func(jc context.Context, undo *kit.Undo) (any, error) { return plan.launch(jc, undo) },
 		discard: func(out any) { out.(*launched).drop() },
 		apply: func(d *domain, ctx actor.Context, out any) (protocol.Encoder, error) {
-			return d.started(ctx, r, plan, out.(*launched), flags, ret)
+			return d.started(ctx, r, plan, doc, out.(*launched), flags, ret)
 		},
 		failed: func(d *domain, ctx actor.Context, err error) error {
 			d.startFailed(ctx, transient)
@@ -113,12 +113,12 @@ func (d *domain) bootFrom(ctx actor.Context, r *call.Request, doc *document, fro
 }
 
 // started makes the domain active: everything before was invisible to clients.
-func (d *domain) started(ctx actor.Context, r *call.Request, p *launchPlan, l *launched, flags uint32, ret func() protocol.Encoder) (protocol.Encoder, error) {
+func (d *domain) started(ctx actor.Context, r *call.Request, p *launchPlan, doc *document, l *launched, flags uint32, ret func() protocol.Encoder) (protocol.Encoder, error) {
 	run := d.run
 	run.id, run.proc, run.mon, run.dir, run.started = p.id, l.proc, l.mon, l.dir, true
 	run.vnet = p.vnets
 	d.rt = l.rt
-	d.live = newDocument(l.def, &d.drv.xmlEnv)
+	d.live, d.origin = newDocument(l.def, &d.drv.xmlEnv), doc
 	d.life = life{virt.DomainPaused, virt.DomainPausedStartingUp}
 	if flags&virt.DomainStartAutodestroy != 0 && r != nil {
 		run.owner = r.Client()

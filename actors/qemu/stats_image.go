@@ -38,7 +38,7 @@ func imageSizes(path, format string) (sizes, error) {
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return s, liberr.System(liberr.FromQemu, errors.Unwrap(err), "cannot open file '%s'", path)
+		return s, liberr.System(liberr.FromQemu, errors.Unwrap(err), "Failed to open file '%s'", path)
 	}
 	defer f.Close()
 	var st unix.Stat_t

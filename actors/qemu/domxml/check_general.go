@@ -211,7 +211,7 @@ func (def *definition) checkVCPU() error {
 		}
 		// Compat: libvirtd takes a negative or huge number at its word and dies of the memory it asks for. The
 		// refusal is the one of the check that would have followed.
-		if v < 0 || v > maxBit {
+		if v < 0 || v > 1<<20 {
 			return unsupported("Maximum CPUs greater than specified machine type limit %d", 288)
 		}
 		maximum = uint64(v)

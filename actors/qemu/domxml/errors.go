@@ -23,7 +23,7 @@ func internalError(format string, args ...any) error {
 }
 
 func xmlSyntax(origin string, err *syntaxError) error {
-	return liberr.New(liberr.FromXML, liberr.XMLDetail, "%s", strings.TrimRight(err.message(origin), "\n"))
+	return liberr.New(liberr.FromDomain, liberr.XMLDetail, "%s", strings.TrimRight(err.message(origin), "\n"))
 }
 
 func noSource(device string) error {
