@@ -113,10 +113,9 @@ func guestInterfaces(ctx context.Context, ag *agent.Client, timeout int, optiona
 
 // guestDisk is a disk as the guest addresses it.
 type guestDisk struct {
-	Bus    string `json:"bus-type"`
-	BusNo  uint   `json:"bus"`
-	Unit   uint   `json:"unit"`
-	Target uint   `json:"target"`
+	BusNo  uint `json:"bus"`
+	Unit   uint `json:"unit"`
+	Target uint `json:"target"`
 	PCI    struct {
 		Domain   int `json:"domain"`
 		Bus      int `json:"bus"`
@@ -318,7 +317,7 @@ func (d *domain) setGuestVCPUs(ctx actor.Context, r *call.Request, a *protocol.D
 					continue
 				}
 				if !state && !c.CanOffline {
-					return nil, liberr.New(liberr.FromQemu, liberr.InvalidArg, "vCPU '%d' is not offlinable", c.ID)
+					return nil, liberr.New(liberr.FromQemu, liberr.OperationUnsupported, "vCPU '%d' is not offlinable", c.ID)
 				}
 				changes = append(changes, change{c.ID, state})
 			}
@@ -567,7 +566,7 @@ func (f *guestFacts) all(def *libvirtxml.Domain) []protocol.TypedParam {
 			add(paramString(name, v))
 		}
 	}
-	if f.hasFS {
+	if f.hasFS && len(f.fs) > 0 {
 		add(paramUInt("fs.count", uint32(len(f.fs))))
 	}
 	for i, fs := range f.fs {
@@ -601,9 +600,6 @@ func (f *guestFacts) all(def *libvirtxml.Domain) []protocol.TypedParam {
 			text(p+"alias", b.Address.alias(def))
 		}
 		text(p+"guest_alias", b.Alias)
-		if b.Address != nil {
-			text(p+"guest_bus", b.Address.Bus)
-		}
 	}
 	if f.hasLink {
 		add(paramUInt("if.count", uint32(len(f.links))))

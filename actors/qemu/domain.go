@@ -111,6 +111,8 @@ func (d *domain) Receive(ctx actor.Context) {
 		d.jobDone(ctx, m)
 	case *monitorEvent:
 		d.monitorEvent(ctx, m)
+	case *asyncOver:
+		d.asyncOver(ctx, m)
 	case *monitorLost:
 		d.monitorLost(ctx, m)
 	case *sweepTick:

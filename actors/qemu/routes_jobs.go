@@ -19,4 +19,7 @@ var jobRoutes = []call.Route[*domain]{
 	call.Later(protocol.DomainManagedSaveRemove, (*domain).managedRemove),
 	call.Later(protocol.DomainManagedSaveGetXMLDesc, (*domain).managedXML),
 	call.Later(protocol.DomainManagedSaveDefineXML, (*domain).managedDefine),
+
+	call.Later(protocol.DomainCoreDump, (*domain).coreDump),
+	call.Later(protocol.DomainCoreDumpWithFormat, (*domain).coreDumpFormat),
 }

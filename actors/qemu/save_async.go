@@ -26,9 +26,11 @@ type asyncJob struct {
 	ended     time.Time
 	memory    bool // a dump of memory alone, which QEMU cannot stop
 
-	progress atomic.Pointer[jobProgress]
-	aborted  atomic.Bool
-	wake     chan struct{}
+	progress  atomic.Pointer[jobProgress]
+	complaint atomic.Pointer[string] // QEMU's own words on a failure, where an event brings them
+	aborted   atomic.Bool
+	tell      func() // tells the domain that the work is done
+	wake      chan struct{}
 }
 
 // jobProgress is a job's progress as QEMU told it. It is a value.
@@ -85,15 +87,15 @@ func (d *domain) startAsync(ctx actor.Context, job *asyncJob, t *task) {
 		d.saveStatus(ctx)
 		return nil
 	}
+	root, self := ctx.ActorSystem().Root, ctx.Self()
+	job.tell = func() { root.Send(self, &asyncOver{job}) }
 	over := func(d *domain, ctx actor.Context, ok bool) {
 		if d.async != job {
 			return // it never began
 		}
 		d.async = nil
-		job.ended = time.Now()
-		if ok && job.progress.Load() != nil {
-			d.completed = job
-			d.publish(ctx, virt.DomainEventIDJobCompleted, tail{&protocol.DomainEventCallbackJobCompletedMsg{Dom: d.ref(), Params: job.params(true)}})
+		if ok {
+			d.asyncOver(ctx, &asyncOver{job})
 		}
 		d.saveStatus(ctx)
 	}
@@ -109,6 +111,23 @@ func (d *domain) startAsync(ctx actor.Context, job *asyncJob, t *task) {
 		return err
 	}
 	d.start(ctx, t)
+}
+
+// asyncOver tells that a job has done its work, before it lets the guest go on.
+type asyncOver struct{ job *asyncJob }
+
+// Urgent keeps it in order with the events of QEMU.
+func (*asyncOver) Urgent() bool { return true }
+
+// asyncOver publishes a completed job, once.
+func (d *domain) asyncOver(ctx actor.Context, m *asyncOver) {
+	job := m.job
+	if p := job.progress.Load(); p == nil || p.migration == nil || !job.ended.IsZero() {
+		return
+	}
+	job.ended = time.Now()
+	d.completed = job
+	d.publish(ctx, virt.DomainEventIDJobCompleted, tail{&protocol.DomainEventCallbackJobCompletedMsg{Dom: d.ref(), Params: job.params(true)}})
 }
 
 // resumeAfter is why the guest runs again when the job fails.
@@ -128,6 +147,12 @@ func (d *domain) migrationEvent(ctx actor.Context, ev qmp.Event) {
 		}
 	case "DUMP_COMPLETED":
 		if d.async != nil {
+			var data struct {
+				Error *string `json:"error"`
+			}
+			if ev.Decode(&data) == nil && data.Error != nil {
+				d.async.complaint.Store(data.Error)
+			}
 			d.async.poke()
 		}
 	case "MIGRATION_PASS":
