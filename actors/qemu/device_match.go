@@ -153,15 +153,14 @@ func sameLine(want, have *piece) bool {
 
 // sameSource compares the host's ends of two lines.
 //
-// Compat: a terminal is known by its path, which the document must repeat; a UNIX socket whose path it leaves out may be
-// any.
+// Compat: terminals and sockets are known by their paths, which the document must repeat although it did not choose them.
 func sameSource(w, h *libvirtxml.DomainChardevSource) bool {
 	if w == nil || h == nil {
 		return w == h
 	}
 	switch {
 	case w.UNIX != nil && h.UNIX != nil:
-		return w.UNIX.Path == "" || w.UNIX.Path == h.UNIX.Path && mode(w.UNIX.Mode) == mode(h.UNIX.Mode)
+		return w.UNIX.Path == h.UNIX.Path && mode(w.UNIX.Mode) == mode(h.UNIX.Mode)
 	case w.Pty != nil && h.Pty != nil:
 		return w.Pty.Path == h.Pty.Path
 	}

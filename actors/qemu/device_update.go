@@ -33,6 +33,9 @@ func (j *deviceJob) update(ctx context.Context, undo *kit.Undo, xml string, forc
 	if err != nil {
 		return err
 	}
+	if err := bootFits(j.live, dev); err != nil {
+		return err
+	}
 	switch dev.Kind {
 	case "disk":
 		return j.updateDisk(ctx, undo, &dev.Disks[0], force)

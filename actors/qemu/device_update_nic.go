@@ -30,6 +30,13 @@ func (j *deviceJob) updateNIC(ctx context.Context, undo *kit.Undo, dev *domxml.D
 		return missingDevice("device not present in domain configuration")
 	}
 	old := one.device.(*libvirtxml.DomainInterface)
+	if want.MTU != nil {
+		switch kind := nicKind(want); kind {
+		case "network", "bridge", "ethernet", "vhostuser":
+		default:
+			return unsupportedConfig("setting MTU on interface type %s is not supported yet", kind)
+		}
+	}
 	if err := nicKeeps(old, want); err != nil {
 		return err
 	}

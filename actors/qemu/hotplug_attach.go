@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"virtree/actors/qemu/caps"
 	"virtree/actors/qemu/command"
 	"virtree/actors/qemu/domxml"
+	"virtree/actors/qemu/qmp"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
@@ -31,6 +33,12 @@ func (j *deviceJob) attach(ctx context.Context, undo *kit.Undo, xml string) erro
 		}
 		def, err := j.editConfig()
 		if err != nil {
+			return err
+		}
+		if err := memoryFits(def, dev); err != nil {
+			return err
+		}
+		if err := bootFits(def, dev); err != nil {
 			return err
 		}
 		if _, err := domxml.Attach(def, dev, j.drv.xmlEnv, false); err != nil {
@@ -91,17 +99,17 @@ func (j *deviceJob) plugIn(ctx context.Context, undo *kit.Undo, dev *domxml.Devi
 	if err := j.attachable(dev); err != nil {
 		return err
 	}
+	if err := j.valid(dev); err != nil {
+		return err
+	}
 	def, err := domxml.Clone(j.live)
 	if err != nil {
 		return err
 	}
-	if dev.Kind == "disk" {
-		j.takeNodes(&dev.Disks[0])
-	}
 	if err := j.presentDisk(dev); err != nil {
 		return err
 	}
-	added, err := domxml.Attach(def, dev, j.drv.xmlEnv, true)
+	added, err := j.place(def, dev)
 	if err != nil {
 		return err
 	}
@@ -129,23 +137,136 @@ func (j *deviceJob) plugIn(ctx context.Context, undo *kit.Undo, dev *domxml.Devi
 		return err
 	}
 	j.now, j.taps = def, p.host.vnets
-	for _, name := range p.plugged {
-		j.events = append(j.events, func(d *domain, ctx actor.Context) { d.deviceAdded(ctx, name) })
+	name := p.plugged[len(p.plugged)-1] // Compat: a controller that comes along is not announced
+	j.events = append(j.events, func(d *domain, ctx actor.Context) { d.deviceAdded(ctx, name) })
+	return nil
+}
+
+// valid refuses what the stored definition would be refused for: it tries the device there, where buses may be added.
+func (j *deviceJob) valid(dev *domxml.Device) error {
+	def, err := domxml.Clone(j.live)
+	if err != nil {
+		return err
+	}
+	def.ID = nil
+	one := only(dev)
+	if one == nil {
+		return nil
+	}
+	if _, err = domxml.Attach(def, alone(one), j.drv.xmlEnv, false); errors.Is(err, liberr.ConfigUnsupported) || errors.Is(err, liberr.XMLError) {
+		return inUse(err)
 	}
 	return nil
 }
 
-// presentDisk looks at the images of a new disk, and follows their chain.
+// inUse gives an error the code it has where a running guest runs out of ports.
+func inUse(err error) error {
+	const full = "No free USB ports"
+	if errors.Is(err, liberr.XMLError) && strings.HasSuffix(err.Error(), full) {
+		return liberr.New(liberr.FromQemu, liberr.InternalError, full)
+	}
+	return err
+}
+
+// place puts a device into the definition, and what it needs: for a disk on a SCSI bus that is not there its controllers.
+// It returns all of them, in the order in which they are plugged.
+func (j *deviceJob) place(def *libvirtxml.Domain, dev *domxml.Device) ([]*domxml.Device, error) {
+	var added []*domxml.Device
+	if dev.Kind == "disk" && diskBus(&dev.Disks[0]) == "scsi" {
+		for i := uint(0); i <= scsiController(&dev.Disks[0]); i++ {
+			c := likeSCSI(def, i)
+			if c == nil {
+				continue
+			}
+			more, err := domxml.Attach(def, alone(&piece{kind: "controller", device: c}), j.drv.xmlEnv, true)
+			if err != nil {
+				return nil, err
+			}
+			added = append(added, more...)
+		}
+	}
+	more, err := domxml.Attach(def, dev, j.drv.xmlEnv, true)
+	if err != nil {
+		return nil, inUse(err)
+	}
+	gatherControllers(def)
+	return append(added, more...), nil
+}
+
+// scsiController is the controller that a disk goes to: where its address says, else where its name puts it.
+func scsiController(d *libvirtxml.DomainDisk) uint {
+	if d.Address != nil && d.Address.Drive != nil {
+		return value(d.Address.Drive.Controller)
+	}
+	const width = 7 // disks of a narrow bus, by which libvirt counts them
+	return diskNumber(diskTarget(d)) / width
+}
+
+// diskNumber counts targets: sda is 0, sdaa is 26.
+func diskNumber(target string) uint {
+	n := uint(0)
+	letters := strings.TrimLeft(target[min(2, len(target)):], "0123456789")
+	for _, c := range letters {
+		if c < 'a' || c > 'z' {
+			break
+		}
+		n = n*26 + uint(c-'a') + 1
+	}
+	return max(n, 1) - 1
+}
+
+// likeSCSI makes the SCSI controller that a disk misses, of the model that the others have; nil when it is there.
+func likeSCSI(def *libvirtxml.Domain, index uint) *libvirtxml.DomainController {
+	c := &libvirtxml.DomainController{Type: "scsi", Index: &index}
+	for _, o := range def.Devices.Controllers {
+		if o.Type != "scsi" {
+			continue
+		}
+		if value(o.Index) == index {
+			return nil
+		}
+		c.Model = o.Model
+	}
+	return c
+}
+
+// gatherControllers sorts the controllers of one type together.
+//
+// Compat: a controller that comes is put behind those of its type with lower numbers.
+func gatherControllers(def *libvirtxml.Domain) {
+	var out []libvirtxml.DomainController
+	for _, c := range def.Devices.Controllers {
+		at := len(out)
+		if c.Type == "scsi" {
+			for i := len(out) - 1; i >= 0; i-- {
+				if out[i].Type == c.Type && value(out[i].Index) < value(c.Index) {
+					at = i + 1
+					break
+				}
+			}
+		}
+		out = slices.Insert(out, at, c)
+	}
+	def.Devices.Controllers = out
+}
+
+// presentDisk looks at the images of a new disk, follows their chain and numbers them.
 func (j *deviceJob) presentDisk(dev *domxml.Device) error {
 	if dev.Kind != "disk" {
 		return nil
 	}
 	d := &dev.Disks[0]
+	if !hasMedium(d) && d.Device != "cdrom" {
+		return liberr.New(liberr.FromDomain, liberr.NoSource, "%s", diskTarget(d))
+	}
+	j.takeNodes(d)
 	if err := checkImage(d); err != nil {
 		return err
 	}
-	if err := completeChain(d); err != nil {
-		return err
+	if hasMedium(d) {
+		if err := followChain(d); err != nil {
+			return err
+		}
 	}
 	for b := d.BackingStore; b != nil && b.Source != nil; b = b.BackingStore {
 		if b.Index == 0 {
@@ -326,6 +447,11 @@ func descriptor(f *os.File) (int, error) {
 // learn completes the definition with what QEMU chose, and tells QEMU what device_add cannot.
 func (p *plugging) learn(ctx context.Context) error {
 	fillPtys(p.def, p.ptys)
+	for i := range p.def.Devices.Consoles {
+		if c := &p.def.Devices.Consoles[i]; c.Target != nil && c.Target.Type != "serial" {
+			c.TTY = "" // Compat: which only a console on a serial line shows
+		}
+	}
 	for _, d := range p.disks {
 		if q := command.Throttle(d); q != nil {
 			if err := p.mon.Execute(ctx, q.Execute, q.Arguments, nil); err != nil {
@@ -341,9 +467,29 @@ func (p *plugging) learn(ctx context.Context) error {
 			}
 		}
 	}
-	if slices.ContainsFunc(p.steps, func(s plugStep) bool { return isMemory(p.def, pluggedID(s)) }) {
-		return p.memoryBases(ctx)
+	if !slices.ContainsFunc(p.steps, func(s plugStep) bool { return isMemory(p.def, pluggedID(s)) }) {
+		return nil
 	}
+	if err := p.memoryBases(ctx); err != nil {
+		return err
+	}
+	return p.currentMemory(ctx, p.def)
+}
+
+// currentMemory writes down how much memory the guest has now that a module came or went.
+func (j *deviceJob) currentMemory(ctx context.Context, def *libvirtxml.Domain) error {
+	if def.Memory == nil {
+		return nil
+	}
+	now := memoryKiB(def.Memory.Value, def.Memory.Unit)
+	if hasBalloon(def) {
+		bytes, err := qmp.QueryBalloon(ctx, j.mon)
+		if err != nil {
+			return err
+		}
+		now = bytes >> 10
+	}
+	def.CurrentMemory = &libvirtxml.DomainCurrentMemory{Value: uint(now), Unit: "KiB"}
 	return nil
 }
 

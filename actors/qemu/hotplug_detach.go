@@ -26,6 +26,9 @@ func (j *deviceJob) detach(ctx context.Context, xml string) error {
 		if err != nil {
 			return err
 		}
+		if j.live != nil && pathless(dev) {
+			return invalidArg("device not present in domain configuration")
+		}
 		if _, err := domxml.Detach(def, dev); err != nil {
 			return err
 		}
@@ -46,6 +49,17 @@ func (j *deviceJob) detach(ctx context.Context, xml string) error {
 		return err
 	}
 	return j.plugOut(ctx, one, true)
+}
+
+// pathless: a channel whose document leaves its socket to us.
+//
+// Compat: such a document matches the stored channel, but no running one, whose socket has a path by then.
+func pathless(dev *domxml.Device) bool {
+	if dev.Kind != "channel" {
+		return false
+	}
+	s := dev.Channels[0].Source
+	return s != nil && s.UNIX != nil && s.UNIX.Path == ""
 }
 
 // detachAlias serves virDomainDetachDeviceAlias, which only asks: the event tells when the device is gone.
@@ -169,6 +183,9 @@ func (j *deviceJob) removed(ctx context.Context, one *piece) error {
 			if q.Execute == "remove-fd" {
 				continue // its number was chosen when it was plugged; QEMU drops it with its user
 			}
+			if q.Execute == "chardev-remove" && one.kind == "redirdev" {
+				continue // QEMU drops it with the device
+			}
 			if err := j.mon.Execute(ctx, q.Execute, q.Arguments, nil); err != nil {
 				j.drv.env.Log.Warn().Err(err).Str("domain", j.name).Str("device", alias).Msg("cannot free what served a removed device")
 			}
@@ -183,6 +200,9 @@ func (j *deviceJob) removed(ctx context.Context, one *piece) error {
 	}
 	if one.kind == "memory" {
 		if _, err := domxml.Detach(def, alone(one)); err != nil {
+			return err
+		}
+		if err := j.currentMemory(ctx, def); err != nil {
 			return err
 		}
 	} else {

@@ -58,8 +58,30 @@ func (p *plugging) provide(ctx context.Context, undo *kit.Undo, one *piece) erro
 	case *libvirtxml.DomainVSock:
 		return p.vsock(d)
 	case *libvirtxml.DomainHostdev:
+		if d.SubsysSCSI != nil {
+			return p.hostSCSI(one.name(), d.SubsysSCSI)
+		}
 		return takeHostdev(undo, d)
 	}
+	return nil
+}
+
+// hostSCSI finds the generic device through which QEMU talks to a SCSI device of the host.
+func (p *plugging) hostSCSI(alias string, s *libvirtxml.DomainHostdevSubsysSCSI) error {
+	if s.Source == nil || s.Source.Host == nil || s.Source.Host.Adapter == nil || s.Source.Host.Address == nil {
+		return nil
+	}
+	a := s.Source.Host.Address
+	host := strings.TrimPrefix(s.Source.Host.Adapter.Name, "scsi_host")
+	dir := fmt.Sprintf("/sys/bus/scsi/devices/%s:%d:%d:%d/scsi_generic", host, value(a.Bus), value(a.Target), value(a.Unit))
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return liberr.System(liberr.FromNone, err, "cannot open directory '%s'", dir)
+	}
+	if len(list) == 0 {
+		return liberr.New(liberr.FromNone, liberr.InternalError, "no generic device in '%s'", dir)
+	}
+	p.host.rt.HostSCSI = map[string]string{alias: "/dev/" + list[0].Name()}
 	return nil
 }
 
@@ -121,7 +143,7 @@ const firstCID = 3
 func (p *plugging) vsock(v *libvirtxml.DomainVSock) error {
 	f, err := os.OpenFile("/dev/vhost-vsock", os.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return liberr.System(liberr.FromQemu, err, "unable to open vhost-vsock device")
+		return liberr.New(liberr.FromQemu, liberr.ConfigUnsupported, "unable to open vhost-vsock device").WithCause(err)
 	}
 	p.host.files = append(p.host.files, f)
 	p.host.rt.VSock = f
@@ -203,6 +225,9 @@ func findUSB(sysfs string, s *libvirtxml.DomainHostdevSubsysUSBSource) error {
 	}
 	id := func(text string) uint64 { n, _ := strconv.ParseUint(text, 0, 16); return n }
 	vendor, product := id(s.Vendor.ID), id(s.Product.ID)
+	if _, err := os.ReadDir(sysfs); err != nil {
+		return liberr.System(liberr.FromNone, err, "cannot open directory '%s'", sysfs)
+	}
 	dirs, _ := filepath.Glob(filepath.Join(sysfs, "*"))
 	var found []*libvirtxml.DomainAddressUSB
 	for _, dir := range dirs {

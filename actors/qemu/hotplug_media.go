@@ -22,7 +22,7 @@ func (j *deviceJob) changeMedium(ctx context.Context, undo *kit.Undo, old, want 
 		return err
 	}
 	if hasMedium(want) && want.Source.File != nil {
-		if err := completeChain(want); err != nil {
+		if err := followChain(want); err != nil {
 			return err
 		}
 	}

@@ -115,6 +115,8 @@ func (b *builder) plugDevice(device any) error {
 		return b.channel(d)
 	case *libvirtxml.DomainSerial:
 		return b.serial(d)
+	case *libvirtxml.DomainParallel:
+		return b.parallel(d)
 	case *libvirtxml.DomainConsole:
 		return b.console(d, 1)
 	case *libvirtxml.DomainRedirDev:
@@ -154,7 +156,7 @@ func (b *builder) plugDisk(d *libvirtxml.DomainDisk) error {
 		return cannot("floppy device hotplug isn't supported")
 	}
 	switch bus := targetOf(d).Bus; bus {
-	case "virtio", "usb", "scsi":
+	case "virtio", "usb", "scsi", "sata":
 	default:
 		return cannot("disk bus '%s' cannot be hotplugged.", bus)
 	}

@@ -33,17 +33,19 @@ func (b *builder) serial(s *libvirtxml.DomainSerial) error {
 }
 
 func (b *builder) parallels() error {
-	return each(b.dev.Parallels, func(s *libvirtxml.DomainParallel) error {
-		alias := aliasOf(s.Alias)
-		if err := b.chardev(chardev{id: "char" + alias, alias: alias, source: s.Source, protocol: s.Protocol, log: s.Log}); err != nil {
-			return err
-		}
-		p := Props{{"driver", "isa-parallel"}, {"chardev", "char" + alias}, {"id", alias}}
-		if err := b.at(&p, s.Address, s.ACPI); err != nil {
-			return err
-		}
-		return b.device(p)
-	})
+	return each(b.dev.Parallels, func(s *libvirtxml.DomainParallel) error { return b.parallel(s) })
+}
+
+func (b *builder) parallel(s *libvirtxml.DomainParallel) error {
+	alias := aliasOf(s.Alias)
+	if err := b.chardev(chardev{id: "char" + alias, alias: alias, source: s.Source, protocol: s.Protocol, log: s.Log}); err != nil {
+		return err
+	}
+	p := Props{{"driver", "isa-parallel"}, {"chardev", "char" + alias}, {"id", alias}}
+	if err := b.at(&p, s.Address, s.ACPI); err != nil {
+		return err
+	}
+	return b.device(p)
 }
 
 func (b *builder) consoles() error {
