@@ -9,7 +9,6 @@ import (
 	"virtree/actors/internal/kit"
 	"virtree/actors/qemu/command"
 	"virtree/wire/liberr"
-	"virtree/wire/protocol"
 )
 
 // group is the kernel's control group of one guest. A guest has none until somebody limits it; what is
@@ -79,7 +78,7 @@ func (d *domain) removeGroupLater(ctx actor.Context, g group) {
 		p, err := newProcess(pid, -1)
 		if err == nil {
 			defer p.Close()
-			if err := p.Wait(jc); err != nil {
+			if err := p.Wait(jc); err != nil && p.Alive() {
 				return nil, nil // we go before the guest does
 			}
 		}
@@ -94,6 +93,3 @@ func (d *domain) removeGroupLater(ctx actor.Context, g group) {
 func noController(name string) error {
 	return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "cgroup %s controller is not mounted", name)
 }
-
-// void is the answer of calls without a result.
-var void protocol.Encoder = &protocol.Void{}
