@@ -190,9 +190,20 @@ func (d *daemon) startTree() error {
 		return err
 	}
 	d.tree = tree
-	go (&kit.Watchdog{System: d.system, Log: d.logs.Logger("watchdog")}).Run(context.Background()) // ends with the process
+	dog := &kit.Watchdog{System: d.system, Log: d.logs.Logger("watchdog"), Slow: time.Second}
+	if len(d.kind.spec) == 1 && !d.opts.Split {
+		// A process with one branch is cheap to replace: its guests are adopted by the next one.
+		dog.MaxAbandoned = maxAbandoned
+		dog.OnTooMany = func(n int) {
+			d.tree.Fail(&supervisors.ExitError{Code: supervisors.ExitRecycle, Err: fmt.Errorf("%d actors never came back", n)})
+		}
+	}
+	go dog.Run(context.Background()) // ends with the process
 	return nil
 }
+
+// maxAbandoned is how many goroutines that never come back a branch's process may collect.
+const maxAbandoned = 3
 
 // command is how a branch runs as a process below this one.
 func (d *daemon) command(b supervisors.Branch) supervisors.Command {

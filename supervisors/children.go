@@ -271,7 +271,11 @@ func (c *Children) terminated(ctx actor.Context, pid *actor.PID) bool {
 		return false
 	}
 	delete(c.byID, pid.Id)
-	boardOf(ctx.ActorSystem()).forget(pid.Id)
+	if row.doomed {
+		boardOf(ctx.ActorSystem()).supervised.Delete(pid.Id) // its own words stay: people know it by its title
+	} else {
+		boardOf(ctx.ActorSystem()).forget(pid.Id)
+	}
 	row.pid = nil
 	switch {
 	case row.state == Stopping:

@@ -45,17 +45,17 @@ func (k *keeper) run(c Command, tell func(any)) error {
 	}
 	defer notify.Close()
 
-	cmd := &exec.Cmd{Path: c.Path, Args: c.Args, Dir: c.Dir, ExtraFiles: c.ExtraFiles, Stdout: c.Stdout, Stderr: c.Stderr}
+	cmd := &exec.Cmd{Path: c.Path, Args: c.Args, Dir: c.Dir, ExtraFiles: c.ExtraFiles, Stdout: os.Stdout, Stderr: os.Stderr}
 	if cmd.Path == "" {
 		if cmd.Path, err = os.Executable(); err != nil {
 			return err
 		}
 	}
-	if cmd.Stdout == nil {
-		cmd.Stdout = os.Stdout
+	if c.Stdout != nil { // compared before it becomes an interface, which is never nil
+		cmd.Stdout = c.Stdout
 	}
-	if cmd.Stderr == nil {
-		cmd.Stderr = os.Stderr
+	if c.Stderr != nil {
+		cmd.Stderr = c.Stderr
 	}
 	cmd.Env = childEnv(notify.LocalAddr().String(), c)
 	cmd.SysProcAttr = &syscall.SysProcAttr{

@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"virtree/actors/internal/kit"
 	"virtree/sockets"
 	"virtree/sockets/sasl"
+	"virtree/supervisors"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/rpc"
@@ -123,6 +125,7 @@ func (c *client) Receive(ctx actor.Context) {
 }
 
 func (c *client) started(ctx actor.Context) {
+	supervisors.Describe(ctx, supervisors.Facts{Title: fmt.Sprintf("%s pid %d (%s)", c.peer.User, c.peer.PID, c.kind), Kind: "client"})
 	c.log.Debug().Str("peer", c.peer.RemoteAddr()).Int32("pid", c.peer.PID).Uint32("uid", c.peer.UID).Msg("client connected")
 	c.reader = &reader{root: ctx.ActorSystem().Root, self: ctx.Self(), conn: c.conn, gate: c.gate}
 	c.reader.start()
@@ -168,6 +171,7 @@ func (c *client) release(ctx actor.Context) {
 	for _, s := range c.streams {
 		s.cut()
 	}
+	supervisors.Forget(ctx)
 	c.events.release(ctx)
 	for _, who := range c.watched { // a watched actor remembers its watchers until they take it back
 		ctx.Unwatch(who)

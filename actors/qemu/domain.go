@@ -246,7 +246,7 @@ func (d *domain) id() int32 {
 // tell keeps the branch's view of the domain up to date.
 func (d *domain) tell(ctx actor.Context) {
 	s := Summary{
-		Name: d.name, UUID: d.uuid, ID: d.id(), State: d.life.State,
+		Name: d.name, UUID: d.uuid, ID: d.id(), State: d.life.State, Reason: d.life.Reason, Updated: d.updated,
 		Persistent: d.config != nil, Autostart: d.autostart, Saved: d.saved,
 	}
 	ctx.Send(d.parent, &summaryChanged{s})

@@ -278,7 +278,7 @@ func (dr *driver) load(ctx actor.Context) {
 			}
 			e.Persistent, e.Autostart, e.Saved = f.seed.config != "", f.seed.autostart, f.seed.saved
 			if id, state, ok := scanStatus(f.seed.status); ok { // what it is until its actor knows better
-				e.ID, e.State = id, state
+				e.ID, e.State = id, state // the reason follows
 				dr.byID[id] = e
 			}
 		}

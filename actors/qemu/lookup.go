@@ -39,7 +39,59 @@ func (dr *driver) lookupByID(_ actor.Context, _ *call.Request, a *protocol.Domai
 	return &protocol.DomainLookupByIDRet{Dom: e.ref()}, nil
 }
 
-// select returns the visible domains that fit, in the order of their names.
+// known finds the domain of a call that the index answers.
+func (dr *driver) known(d protocol.Domain) (*entry, error) {
+	if e := dr.byUUID[d.UUID]; e != nil && !e.pending {
+		return e, nil
+	}
+	return nil, noDomain(d.UUID, d.Name)
+}
+
+func (dr *driver) state(_ actor.Context, _ *call.Request, a *protocol.DomainGetStateArgs) (*protocol.DomainGetStateRet, error) {
+	if err := call.CheckFlags(a.Flags, 0, liberr.FromQemu, "qemuDomainGetState"); err != nil {
+		return nil, err
+	}
+	e, err := dr.known(a.Dom)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.DomainGetStateRet{State: e.State, Reason: e.Reason}, nil
+}
+
+func (dr *driver) isActive(_ actor.Context, _ *call.Request, a *protocol.DomainIsActiveArgs) (*protocol.DomainIsActiveRet, error) {
+	e, err := dr.known(a.Dom)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.DomainIsActiveRet{Active: truth(e.Active())}, nil
+}
+
+func (dr *driver) isPersistent(_ actor.Context, _ *call.Request, a *protocol.DomainIsPersistentArgs) (*protocol.DomainIsPersistentRet, error) {
+	e, err := dr.known(a.Dom)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.DomainIsPersistentRet{Persistent: truth(e.Persistent)}, nil
+}
+
+// isUpdated tells whether the persistent definition was changed while the guest ran.
+func (dr *driver) isUpdated(_ actor.Context, _ *call.Request, a *protocol.DomainIsUpdatedArgs) (*protocol.DomainIsUpdatedRet, error) {
+	e, err := dr.known(a.Dom)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.DomainIsUpdatedRet{Updated: truth(e.Updated)}, nil
+}
+
+func (dr *driver) getAutostart(_ actor.Context, _ *call.Request, a *protocol.DomainGetAutostartArgs) (*protocol.DomainGetAutostartRet, error) {
+	e, err := dr.known(a.Dom)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.DomainGetAutostartRet{Autostart: truth(e.Autostart)}, nil
+}
+
+// selected returns the visible domains that fit, in the order of their names.
 func (dr *driver) selected(fits func(*entry) bool) []*entry {
 	out := make([]*entry, 0, len(dr.byUUID))
 	for _, e := range dr.byUUID {

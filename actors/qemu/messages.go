@@ -15,6 +15,8 @@ type Summary struct {
 	UUID       protocol.UUID
 	ID         int32 // -1 while inactive
 	State      int32
+	Reason     int32
+	Updated    bool // the persistent definition was changed while the guest runs
 	Persistent bool
 	Autostart  bool
 	Saved      bool // has a managed save image

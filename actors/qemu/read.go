@@ -19,13 +19,6 @@ import (
 // What is answered from the domain's last known state, while any job runs and whether or not QEMU
 // answers.
 
-func (d *domain) state(_ actor.Context, _ *call.Request, a *protocol.DomainGetStateArgs) (*protocol.DomainGetStateRet, error) {
-	if err := call.CheckFlags(a.Flags, 0, liberr.FromQemu, "qemuDomainGetState"); err != nil {
-		return nil, err
-	}
-	return &protocol.DomainGetStateRet{State: d.life.State, Reason: d.life.Reason}, nil
-}
-
 // aside answers a call with what a goroutine finds out, without a job: for reads of /proc and the like.
 func (d *domain) look(ctx actor.Context, r *call.Request, run func(context.Context) (protocol.Encoder, error)) {
 	d.launch(ctx, &task{name: holderName(r.Proc), req: r, limit: monitorTimeout,
@@ -178,23 +171,6 @@ func (d *domain) migratable() (*document, error) {
 		}
 	}
 	return newDocument(def, &d.drv.xmlEnv), nil
-}
-
-func (d *domain) isActive(actor.Context, *call.Request, *protocol.DomainIsActiveArgs) (*protocol.DomainIsActiveRet, error) {
-	return &protocol.DomainIsActiveRet{Active: truth(d.active())}, nil
-}
-
-func (d *domain) isPersistent(actor.Context, *call.Request, *protocol.DomainIsPersistentArgs) (*protocol.DomainIsPersistentRet, error) {
-	return &protocol.DomainIsPersistentRet{Persistent: truth(d.config != nil)}, nil
-}
-
-// isUpdated tells whether the persistent definition was changed while the guest ran.
-func (d *domain) isUpdated(actor.Context, *call.Request, *protocol.DomainIsUpdatedArgs) (*protocol.DomainIsUpdatedRet, error) {
-	return &protocol.DomainIsUpdatedRet{Updated: truth(d.updated)}, nil
-}
-
-func (d *domain) getAutostart(actor.Context, *call.Request, *protocol.DomainGetAutostartArgs) (*protocol.DomainGetAutostartRet, error) {
-	return &protocol.DomainGetAutostartRet{Autostart: truth(d.autostart)}, nil
 }
 
 func (d *domain) osType(actor.Context, *call.Request, *protocol.DomainGetOSTypeArgs) (*protocol.DomainGetOSTypeRet, error) {

@@ -38,6 +38,13 @@ var connectionRoutes = []call.Route[*driver]{
 	call.Answer(protocol.ConnectListDefinedDomains, (*driver).listDefinedDomains),
 	call.Answer(protocol.ConnectListAllDomains, (*driver).listAllDomains),
 
+	// Of one domain, and still here: whatever its actor is at, these are answered.
+	call.Answer(protocol.DomainGetState, (*driver).state),
+	call.Answer(protocol.DomainIsActive, (*driver).isActive),
+	call.Answer(protocol.DomainIsPersistent, (*driver).isPersistent),
+	call.Answer(protocol.DomainIsUpdated, (*driver).isUpdated),
+	call.Answer(protocol.DomainGetAutostart, (*driver).getAutostart),
+
 	call.Later(protocol.DomainDefineXML, (*driver).defineXML),
 	call.Later(protocol.DomainDefineXMLFlags, (*driver).defineXMLFlags),
 	call.Later(protocol.DomainCreateXML, (*driver).createXML),
@@ -63,16 +70,11 @@ var lifeRoutes = []call.Route[*domain]{
 	call.Later(protocol.DomainSendKey, (*domain).sendKey),
 	call.Later(protocol.DomainUndefine, (*domain).undefinePlain),
 	call.Later(protocol.DomainUndefineFlags, (*domain).undefineWithFlags),
-	call.Answer(protocol.DomainGetAutostart, (*domain).getAutostart),
 	call.Later(protocol.DomainSetAutostart, (*domain).setAutostart),
 
 	// What it is.
-	call.Answer(protocol.DomainGetState, (*domain).state),
 	call.Later(protocol.DomainGetInfo, (*domain).info),
 	call.Answer(protocol.DomainGetXMLDesc, (*domain).xmlDesc),
-	call.Answer(protocol.DomainIsActive, (*domain).isActive),
-	call.Answer(protocol.DomainIsPersistent, (*domain).isPersistent),
-	call.Answer(protocol.DomainIsUpdated, (*domain).isUpdated),
 	call.Answer(protocol.DomainGetOSType, (*domain).osType),
 	call.Answer(protocol.DomainGetMaxMemory, (*domain).maxMemory),
 	call.Answer(protocol.DomainHasManagedSaveImage, (*domain).hasManagedSave),

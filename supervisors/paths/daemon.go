@@ -38,11 +38,6 @@ func (p Paths) ActorSocket(branch string) string {
 // ActorDir is the folder of the actor sockets; only its owner may enter it.
 func (p Paths) ActorDir() string { return filepath.Join(p.run, "virtree") }
 
-// LookSocket is where a process of the tree ("root", or a branch) hands out its picture for `virtree tree`.
-func (p Paths) LookSocket(branch string) string {
-	return filepath.Join(p.ActorDir(), branch+".look")
-}
-
 // PIDFile is /run/virtqemud.pid; in a session it is beside the sockets.
 func (p Paths) PIDFile(daemon string) string { return filepath.Join(p.pids, daemon+".pid") }
 

@@ -86,7 +86,11 @@ func (ep *endpoint) lost(l *link, reason *Failure) {
 	ep.mu.Unlock()
 	close(l.ended)
 	r.settle(ep, reason)
-	n.opts.Logger.Warn().Str("peer", ep.address).Str("reason", reason.Message).Int("requests", len(r.calls)).Msg("actor link down")
+	line := n.opts.Logger.Warn()
+	if strings.HasPrefix(ep.address, anonymous) && len(r.calls) == 0 {
+		line = n.opts.Logger.Debug() // a visitor has left
+	}
+	line.Str("peer", ep.address).Str("reason", reason.Message).Int("requests", len(r.calls)).Msg("actor link down")
 	n.publish(&LinkDown{Address: ep.address, Reason: reason})
 }
 
