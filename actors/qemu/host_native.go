@@ -2,11 +2,13 @@ package qemu
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"libvirt.org/go/libvirtxml"
 
 	"virtree/actors/internal/call"
 	"virtree/actors/qemu/command"
@@ -48,9 +50,18 @@ func (s *shared) nativeLine(ctx context.Context, doc string) (string, error) {
 	}
 	lib, short := s.env.Paths.DriverLib("qemu"), command.ShortName(id, def.Name)
 	plan := &launchPlan{drv: s}
+	nics, err := pretendNICs(def)
+	defer func() {
+		for _, n := range nics {
+			_ = n.Tap[0].Close()
+		}
+	}()
+	if err != nil {
+		return "", err
+	}
 	cmd, err := command.Build(def, c, command.Runtime{
 		LibDir: filepath.Join(lib, "domain-"+short), ChannelDir: filepath.Join(lib, "channel", "target", "domain-"+short),
-		RAMDir: filepath.Join(lib, "ram", short), Now: time.Now(), Environment: plan.environment(),
+		RAMDir: filepath.Join(lib, "ram", short), Now: time.Now(), Environment: plan.environment(), NICs: nics,
 	})
 	if err != nil {
 		return "", err
@@ -64,5 +75,22 @@ func (s *shared) nativeLine(ctx context.Context, doc string) (string, error) {
 	for _, w := range cmd.Args {
 		words = append(words, shellQuote(w))
 	}
-	return strings.Join(words, " ") + "\n", nil
+	return strings.Join(words, " "), nil
+}
+
+// pretendNICs makes every interface one with a tap, as libvirt does here: what the real ones need is opened
+// by a start only. The descriptor in the command stands for the tap that a script would open.
+func pretendNICs(def *libvirtxml.Domain) (map[string]command.NIC, error) {
+	nics := map[string]command.NIC{}
+	for i := range def.Devices.Interfaces {
+		n := &def.Devices.Interfaces[i]
+		f, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		if err != nil {
+			return nics, err
+		}
+		n.Source = &libvirtxml.DomainInterfaceSource{Ethernet: &libvirtxml.DomainInterfaceSourceEthernet{}}
+		n.Driver, n.Backend, n.Target, n.VirtualPort, n.Bandwidth = nil, nil, nil, nil, nil
+		nics[n.Alias.Name] = command.NIC{Tap: []*os.File{f}}
+	}
+	return nics, nil
 }
