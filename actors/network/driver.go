@@ -1,94 +1,464 @@
 package network
 
 import (
+	"context"
 	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/call"
+	"virtree/actors/internal/disk"
 	"virtree/actors/internal/kit"
+	"virtree/supervisors"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
-	"virtree/wire/virt"
 )
 
 const from = liberr.FromNetwork
 
-// driver is the branch actor. It has no state but its subscribers.
+// driver is the branch actor: the index of all networks, one actor below it for each. It answers lookups and lists from
+// the index and forwards what concerns one network to it.
 type driver struct {
+	shared                *shared
+	*supervisors.Children // one per network
+	bus                   branch.Bus
+	byUUID                map[protocol.UUID]*entry
+	byName                map[string]*entry
+	byChild               map[string]*entry
+	jobs                  map[uint64]func(ctx actor.Context, done *kit.Done[any])
+	watch                 *ruleWatch // of the firewall; nil until there is a network of ours to protect
+
+	ready   bool // loaded from disk; until then calls wait
+	waiting []envelope
+}
+
+// shared is what the branch and its networks have in common. It is constant.
+type shared struct {
 	env *branch.Env
-	bus branch.Bus
+}
+
+// entry is one network as the index knows it.
+type entry struct {
+	summary
+	pid     *actor.PID // the network's actor, or what answers in its place
+	child   string     // its name among the branch's children
+	pending bool       // made for a definition that is not stored yet: nobody may see it
 }
 
 // New makes the branch actor.
 func New(env *branch.Env) actor.Producer {
-	return func() actor.Actor { return &driver{env: env} }
+	s := &shared{env: env}
+	return func() actor.Actor {
+		d := &driver{
+			shared: s, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
+			jobs: map[uint64]func(actor.Context, *kit.Done[any]){},
+		}
+		d.Children = supervisors.NewChildren(supervisors.Config{
+			Log: env.Log, Refuse: kit.Refuse, Domain: from, Props: kit.PropsOptions(), Changed: d.childChanged,
+		})
+		return d
+	}
 }
 
-// Receive serves calls and subscriptions.
+// Receive is the branch's table of contents.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.bus.Receive(ctx) {
+	if d.Handle(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
 	case *call.Call:
-		routes.Serve(d, ctx, m, from)
+		d.call(ctx, m)
+	case *summaryChanged:
+		d.update(ctx, m.summary)
+	case *published:
+		d.bus.Publish(ctx, m.Event)
+	case *forgotten:
+		d.forget(ctx, m.UUID)
+	case *tableGone:
+		d.tableGone(ctx, m)
+	case *kit.Done[any]:
+		if then := d.jobs[m.Serial]; then != nil {
+			delete(d.jobs, m.Serial)
+			then(ctx, m)
+		}
+	case *actor.Started:
+		d.load(ctx)
+	case *actor.Stopping, *actor.Restarting:
+		kit.CancelJobs(ctx)
+		d.watch.Close()
 	default:
-		kit.Unhandled(ctx, m)
-	}
-}
-
-// listFlags are the filters of virConnectListAllNetworks.
-const listFlags = virt.ConnectListNetworksInactive | virt.ConnectListNetworksActive |
-	virt.ConnectListNetworksPersistent | virt.ConnectListNetworksTransient |
-	virt.ConnectListNetworksAutostart | virt.ConnectListNetworksNoAutostart
-
-func (d *driver) listAll(_ actor.Context, _ *call.Request, a *protocol.ConnectListAllNetworksArgs) (*protocol.ConnectListAllNetworksRet, error) {
-	return &protocol.ConnectListAllNetworksRet{}, call.CheckFlags(a.Flags, listFlags, from, "networkConnectListAllNetworks")
-}
-
-func (d *driver) list(_ actor.Context, _ *call.Request, a *protocol.ConnectListNetworksArgs) (*protocol.ConnectListNetworksRet, error) {
-	return &protocol.ConnectListNetworksRet{}, checkMax(a.Maxnames)
-}
-
-func (d *driver) listDefined(_ actor.Context, _ *call.Request, a *protocol.ConnectListDefinedNetworksArgs) (*protocol.ConnectListDefinedNetworksRet, error) {
-	return &protocol.ConnectListDefinedNetworksRet{}, checkMax(a.Maxnames)
-}
-
-// checkMax refuses what the daemon's own argument check refuses before the driver sees the call.
-func checkMax(n int32) error {
-	switch {
-	case n < 0:
-		return liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames must be non-negative")
-	case n > protocol.RemoteNetworkListMax:
-		return liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames > REMOTE_NETWORK_LIST_MAX")
-	}
-	return nil
-}
-
-func (d *driver) lookupByName(_ actor.Context, _ *call.Request, a *protocol.NetworkLookupByNameArgs) (*protocol.NetworkLookupByNameRet, error) {
-	return nil, liberr.New(from, liberr.NoNetwork, "no network with matching name '%s'", a.Name)
-}
-
-func (d *driver) lookupByUUID(_ actor.Context, _ *call.Request, a *protocol.NetworkLookupByUUIDArgs) (*protocol.NetworkLookupByUUIDRet, error) {
-	return nil, liberr.New(from, liberr.NoNetwork, "no network with matching uuid '%s'", a.UUID)
-}
-
-// leases checks the address to filter by before it looks for the network, as libvirt does.
-func (d *driver) leases(_ actor.Context, _ *call.Request, a *protocol.NetworkGetDHCPLeasesArgs) (*protocol.NetworkGetDHCPLeasesRet, error) {
-	if err := call.CheckFlags(a.Flags, 0, from, "networkGetDHCPLeases"); err != nil {
-		return nil, err
-	}
-	if a.MAC != nil {
-		if hw, err := net.ParseMAC(*a.MAC); err != nil || len(hw) != 6 {
-			return nil, liberr.New(from, liberr.InvalidMAC, "%s", *a.MAC)
+		if !d.bus.Receive(ctx) {
+			kit.Unhandled(ctx, m)
 		}
 	}
-	return nil, missing(a.Net)
+}
+
+// call serves what the branch answers itself and forwards what is one network's.
+func (d *driver) call(ctx actor.Context, c *call.Call) {
+	if !d.ready {
+		d.waiting = append(d.waiting, envelope{c, ctx.Sender()})
+		return
+	}
+	if networkRoutes.Has(c.Proc) {
+		d.forward(ctx, c)
+		return
+	}
+	driverRoutes.Serve(d, ctx, c, from)
+}
+
+// forward passes a call to the network that its arguments name. Compat: libvirt checks the flags of a call, and the
+// address that leases are filtered by, before it looks for the network.
+func (d *driver) forward(ctx actor.Context, c *call.Call) {
+	fail := func(err error) {
+		call.CloseFDs(c.FDs)
+		call.NewRequest(ctx, c).Fail(err)
+	}
+	n, err := precheck(c)
+	if err != nil {
+		fail(err)
+		return
+	}
+	e := d.byUUID[n.UUID]
+	if e == nil || e.pending {
+		fail(missing(n))
+		return
+	}
+	ctx.Forward(e.pid)
 }
 
 // missing is the answer to a call on a network that is not there.
 func missing(n protocol.Network) error {
 	return liberr.New(from, liberr.NoNetwork, "no network with matching uuid '%s' (%s)", n.UUID, n.Name)
+}
+
+// spawn makes a network's actor.
+func (d *driver) spawn(ctx actor.Context, name string, uuid protocol.UUID, s *seed) (*entry, error) {
+	parent, shared := ctx.Self(), d.shared
+	first := s
+	props := kit.Props(func() actor.Actor {
+		given := first
+		first = nil // a restarted network reads its state from disk
+		return newNetwork(shared, parent, uuid, name, given)
+	}, kit.Kind("network"))
+	child := uuid.String()
+	for n := 2; d.byChild[child] != nil || d.taken(child); n++ { // a predecessor is still on its way out
+		child = uuid.String() + "." + strconv.Itoa(n)
+	}
+	e := &entry{summary: summary{Name: name, UUID: uuid}, child: child}
+	d.byChild[child] = e
+	pid, err := d.Start(ctx, supervisors.Child{Name: child, Props: props})
+	if err != nil {
+		delete(d.byChild, child)
+		return nil, liberr.New(from, liberr.InternalError, "cannot manage network '%s'", name).WithCause(err)
+	}
+	e.pid = pid
+	d.byUUID[uuid], d.byName[name] = e, e
+	return e, nil
+}
+
+func (d *driver) taken(child string) bool {
+	_, state, _ := d.Lookup(child)
+	return state != supervisors.Gone && state != 0
+}
+
+// childChanged keeps the way to a network up to date: its actor may have been replaced, or somebody answers in its place.
+func (d *driver) childChanged(_ actor.Context, c supervisors.Change) {
+	if e := d.byChild[c.Name]; e != nil && c.PID != nil {
+		e.pid = c.PID
+	}
+}
+
+// update takes a network's news into the index.
+func (d *driver) update(ctx actor.Context, s summary) {
+	e := d.byUUID[s.UUID]
+	if e == nil {
+		return
+	}
+	e.summary, e.pending = s, false
+	if s.Active && s.Bridges[1] != "" && d.watch == nil {
+		d.watch = watchRules(ctx.ActorSystem(), ctx.Self(), d.shared.env.Log)
+	}
+}
+
+// forget takes a network out of the index and ends its actor.
+func (d *driver) forget(ctx actor.Context, uuid protocol.UUID) {
+	e := d.byUUID[uuid]
+	if e == nil {
+		return
+	}
+	delete(d.byUUID, uuid)
+	delete(d.byChild, e.child)
+	if d.byName[e.Name] == e {
+		delete(d.byName, e.Name)
+	}
+	d.Stop(ctx, e.child)
+}
+
+// tableGone lets the networks concerned look after their rules.
+func (d *driver) tableGone(ctx actor.Context, m *tableGone) {
+	for _, e := range d.byUUID {
+		if e.Active && e.Bridges[1] != "" && (m.bridge == "" || m.bridge == e.Bridges[1]) {
+			ctx.Send(e.pid, &rulesTouched{})
+		}
+	}
+}
+
+// job runs blocking work of the branch itself.
+func (d *driver) job(ctx actor.Context, name string, run func(context.Context) (any, error), then func(ctx actor.Context, out any, err error)) {
+	started := kit.Job[any]{Name: name, Timeout: time.Minute, Run: func(jc context.Context, _ *kit.Undo) (any, error) { return run(jc) }}.Start(ctx)
+	d.jobs[started.Serial] = func(ctx actor.Context, done *kit.Done[any]) { then(ctx, done.Value, done.Err) }
+}
+
+// parsed is a document that passed all checks but those against other networks.
+type parsed struct {
+	def   *definition
+	links map[string]bool // names of the host's links
+}
+
+// parse reads a client's document outside of the branch's Receive and finds the network that it is about.
+func (d *driver) parse(ctx actor.Context, r *call.Request, doc string, validate, live bool, then func(ctx actor.Context, e *entry, def *definition)) {
+	d.job(ctx, "parse", func(context.Context) (any, error) {
+		if validate {
+			if err := checkSchema(doc); err != nil {
+				return nil, err
+			}
+		}
+		def, err := parse(doc)
+		if err != nil {
+			return nil, err
+		}
+		if err := def.validate("/sys"); err != nil {
+			return nil, err
+		}
+		return &parsed{def, hostLinks()}, nil
+	}, func(ctx actor.Context, out any, err error) {
+		if err != nil {
+			r.Fail(liberr.From(from, err))
+			return
+		}
+		p := out.(*parsed)
+		if err := d.giveBridge(p); err != nil {
+			r.Fail(err)
+			return
+		}
+		e, err := d.target(ctx, p.def, live)
+		if err != nil {
+			r.Fail(err)
+			return
+		}
+		then(ctx, e, p.def)
+	})
+}
+
+// hostLinks lists the network interfaces of the host.
+func hostLinks() map[string]bool {
+	links := map[string]bool{}
+	all, err := net.Interfaces()
+	if err != nil {
+		return links
+	}
+	for _, i := range all {
+		links[i.Name] = true
+	}
+	return links
+}
+
+// giveBridge settles the name of the network's bridge.
+func (d *driver) giveBridge(p *parsed) error {
+	def := p.def
+	if !def.ownBridge() {
+		return nil
+	}
+	used := func(name string) bool {
+		for _, e := range d.byUUID {
+			if e.Name != def.name && (e.Bridges[0] == name || e.Bridges[1] == name) {
+				return true
+			}
+		}
+		return false
+	}
+	if def.bridge != "" && !strings.Contains(def.bridge, "%d") && used(def.bridge) {
+		return liberr.New(from, liberr.InternalError, "bridge name '%s' already in use.", def.bridge)
+	}
+	def.complete(func(name string) bool { return used(name) || p.links[name] }, 0)
+	return nil
+}
+
+// target finds the network that a document is about, or makes one, by libvirt's rules on names and UUIDs.
+func (d *driver) target(ctx actor.Context, def *definition, live bool) (*entry, error) {
+	e := d.byUUID[def.uuid]
+	if e != nil {
+		if e.Name != def.name {
+			return nil, liberr.New(from, liberr.OperationFailed, "network '%s' is already defined with uuid %s", e.Name, def.uuid)
+		}
+		if live && e.Active {
+			return nil, liberr.New(from, liberr.OperationInvalid, "network is already active as '%s'", e.Name)
+		}
+		return e, nil
+	}
+	if e := d.byName[def.name]; e != nil {
+		return nil, liberr.New(from, liberr.OperationFailed, "network '%s' already exists with uuid %s", def.name, e.UUID)
+	}
+	e, err := d.spawn(ctx, def.name, def.uuid, &seed{fresh: true})
+	if err != nil {
+		return nil, err
+	}
+	e.pending, e.Bridges[0] = true, ownBridgeName(def)
+	return e, nil
+}
+
+// ownBridgeName is the name of the bridge that the network makes, "" when it makes none.
+func ownBridgeName(def *definition) string {
+	if def == nil || !def.ownBridge() {
+		return ""
+	}
+	return def.bridge
+}
+
+// onDisk is a network as it was found at the start.
+type onDisk struct {
+	name string
+	uuid protocol.UUID
+	seed seed
+}
+
+// load finds all networks on disk and starts their actors.
+func (d *driver) load(ctx actor.Context) {
+	s := d.shared
+	d.job(ctx, "load", func(context.Context) (any, error) {
+		if err := s.prepare(); err != nil {
+			s.env.Log.Error().Err(err).Msg("cannot make the driver's folders")
+		}
+		return s.scan(), nil
+	}, func(ctx actor.Context, out any, err error) {
+		if err != nil {
+			s.env.Log.Error().Err(err).Msg("cannot read the networks' definitions")
+		}
+		found, _ := out.([]*onDisk)
+		for _, f := range found {
+			e, err := d.spawn(ctx, f.name, f.uuid, &f.seed)
+			if err != nil {
+				s.env.Log.Error().Err(err).Str("network", f.name).Msg("cannot load a network")
+				continue
+			}
+			e.Persistent, e.Autostart = f.seed.config != nil, f.seed.autostart
+			e.Bridges = [2]string{ownBridgeName(f.seed.config), ""}
+			if f.seed.status != nil {
+				e.Active, e.Bridges[1] = true, ownBridgeName(f.seed.status.def)
+			}
+		}
+		d.ready = true
+		waiting := d.waiting
+		d.waiting = nil
+		for _, w := range waiting {
+			ctx.ActorSystem().Root.RequestWithCustomSender(ctx.Self(), w.msg, w.sender)
+		}
+		d.autostart(ctx)
+	})
+}
+
+// autostart starts the networks that are marked for it, once per boot of the host.
+func (d *driver) autostart(ctx actor.Context) {
+	marker := d.shared.env.Paths.Autostarted("network")
+	d.job(ctx, "autostart", func(context.Context) (any, error) {
+		if exists(marker) {
+			return false, nil
+		}
+		return true, disk.WriteVolatile(marker, nil, 0o600)
+	}, func(ctx actor.Context, out any, err error) {
+		if err != nil {
+			d.shared.env.Log.Error().Err(err).Msg("cannot mark that networks were started with the host")
+			return
+		}
+		if out != true {
+			return
+		}
+		for _, e := range d.byUUID {
+			if e.Autostart && !e.Active {
+				ctx.Send(e.pid, &autostart{})
+			}
+		}
+	})
+}
+
+// prepare makes the driver's folders, with libvirt's modes, and the link by which dnsmasq finds the lease helper.
+func (s *shared) prepare() error {
+	p := s.env.Paths
+	for _, dir := range []struct {
+		path string
+		mode os.FileMode
+	}{{p.DriverConfig("network"), 0o755}, {p.Autostart("network"), 0o755}, {p.DriverRun("network"), 0o755}, {s.dnsmasqDir(), 0o755}} {
+		if err := os.MkdirAll(dir.path, dir.mode); err != nil {
+			return err
+		}
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if now, err := os.Readlink(s.helperPath()); err == nil && now == exe {
+		return nil
+	}
+	tmp := s.helperPath() + ".new"
+	_ = os.Remove(tmp)
+	if err := os.Symlink(exe, tmp); err != nil {
+		return err
+	}
+	return os.Rename(tmp, s.helperPath())
+}
+
+// scan reads the folders of definitions and of status files.
+func (s *shared) scan() []*onDisk {
+	byUUID, names := map[protocol.UUID]*onDisk{}, map[string]bool{}
+	var order []*onDisk
+	read := func(dir string, take func(file, text string) (*definition, func(*onDisk), error)) {
+		files, _ := filepath.Glob(filepath.Join(dir, "*.xml"))
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			var def *definition
+			var apply func(*onDisk)
+			if err == nil {
+				def, apply, err = take(f, string(b))
+			}
+			if err == nil && def.name+".xml" != filepath.Base(f) {
+				err = liberr.New(from, liberr.InternalError, "Network config filename '%s' does not match network name '%s'", f, def.name)
+			}
+			if err != nil {
+				s.env.Log.Error().Err(err).Str("file", f).Msg("not a network's file")
+				continue
+			}
+			o := byUUID[def.uuid]
+			if o == nil && names[def.name] || o != nil && o.name != def.name {
+				s.env.Log.Error().Str("file", f).Msg("not loaded: another network has its name or UUID")
+				continue
+			}
+			if o == nil {
+				o = &onDisk{name: def.name, uuid: def.uuid}
+				byUUID[def.uuid], names[def.name] = o, true
+				order = append(order, o)
+			}
+			apply(o)
+		}
+	}
+	read(s.env.Paths.DriverConfig("network"), func(_, text string) (*definition, func(*onDisk), error) {
+		def, err := parse(text)
+		if err != nil {
+			return nil, nil, err
+		}
+		return def, func(o *onDisk) { o.seed.config, o.seed.autostart = def, exists(s.autostartPath(def.name)) }, nil
+	})
+	read(s.env.Paths.DriverRun("network"), func(_, text string) (*definition, func(*onDisk), error) {
+		st, err := parseStatus(text)
+		if err != nil {
+			return nil, nil, err
+		}
+		return st.def, func(o *onDisk) { o.seed.status = st }, nil
+	})
+	return order
 }

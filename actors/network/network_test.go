@@ -44,8 +44,7 @@ func TestNothingIsFound(t *testing.T) {
 	branchtest.Fails(c, protocol.NetworkPortDelete, &protocol.NetworkPortDeleteArgs{Port: protocol.NetworkPort{Net: absent}}, from, liberr.NoNetwork, noNetwork)
 	mac := "zz"
 	branchtest.Fails(c, protocol.NetworkGetDHCPLeases, &protocol.NetworkGetDHCPLeasesArgs{Net: absent, MAC: &mac}, from, liberr.InvalidMAC, "invalid MAC address: zz")
-	branchtest.Fails(c, protocol.NetworkDefineXML, &protocol.NetworkDefineXMLArgs{XML: "<network/>"}, from, liberr.NoSupportCode,
-		"this function is not supported by the connection driver: virNetworkDefineXML")
+	branchtest.Fails(c, protocol.NetworkDefineXML, &protocol.NetworkDefineXMLArgs{XML: "<network/>"}, from, liberr.NoName, "missing name information")
 }
 
 func TestFlagsAreCheckedFirst(t *testing.T) {

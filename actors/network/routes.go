@@ -1,73 +1,114 @@
 package network
 
 import (
-	"github.com/asynkron/protoactor-go/actor"
+	"net"
 
 	"virtree/actors/internal/call"
+	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
 )
 
-// routes is the driver's table of contents. What it does not name is not supported.
-var routes = call.NewTable(
-	call.Answer(protocol.ConnectNumOfNetworks, none[protocol.Void, protocol.ConnectNumOfNetworksRet]),
-	call.Answer(protocol.ConnectNumOfDefinedNetworks, none[protocol.Void, protocol.ConnectNumOfDefinedNetworksRet]),
+// driverRoutes is what the branch answers itself. What no table names is not supported.
+var driverRoutes = call.NewTable(
+	call.Answer(protocol.ConnectNumOfNetworks, (*driver).count),
+	call.Answer(protocol.ConnectNumOfDefinedNetworks, (*driver).countDefined),
 	call.Answer(protocol.ConnectListNetworks, (*driver).list),
 	call.Answer(protocol.ConnectListDefinedNetworks, (*driver).listDefined),
 	call.Answer(protocol.ConnectListAllNetworks, (*driver).listAll),
 	call.Answer(protocol.NetworkLookupByName, (*driver).lookupByName),
 	call.Answer(protocol.NetworkLookupByUUID, (*driver).lookupByUUID),
-	call.Answer(protocol.NetworkGetDHCPLeases, (*driver).leases),
-
-	on(protocol.NetworkCreate, "", 0, func(a *protocol.NetworkCreateArgs) (protocol.Network, uint32) { return a.Net, 0 }),
-	on(protocol.NetworkDestroy, "", 0, func(a *protocol.NetworkDestroyArgs) (protocol.Network, uint32) { return a.Net, 0 }),
-	on(protocol.NetworkUndefine, "", 0, func(a *protocol.NetworkUndefineArgs) (protocol.Network, uint32) { return a.Net, 0 }),
-	on(protocol.NetworkUpdate, "networkUpdate", virt.NetworkUpdateAffectLive|virt.NetworkUpdateAffectConfig,
-		func(a *protocol.NetworkUpdateArgs) (protocol.Network, uint32) { return a.Net, a.Flags }),
-	on(protocol.NetworkGetXMLDesc, "networkGetXMLDesc", virt.NetworkXMLInactive,
-		func(a *protocol.NetworkGetXMLDescArgs) (protocol.Network, uint32) { return a.Net, a.Flags }),
-	on(protocol.NetworkGetBridgeName, "", 0, func(a *protocol.NetworkGetBridgeNameArgs) (protocol.Network, uint32) { return a.Net, 0 }),
-	on(protocol.NetworkGetAutostart, "", 0, func(a *protocol.NetworkGetAutostartArgs) (protocol.Network, uint32) { return a.Net, 0 }),
-	on(protocol.NetworkSetAutostart, "", 0, func(a *protocol.NetworkSetAutostartArgs) (protocol.Network, uint32) { return a.Net, 0 }),
-	on(protocol.NetworkIsActive, "", 0, func(a *protocol.NetworkIsActiveArgs) (protocol.Network, uint32) { return a.Net, 0 }),
-	on(protocol.NetworkIsPersistent, "", 0, func(a *protocol.NetworkIsPersistentArgs) (protocol.Network, uint32) { return a.Net, 0 }),
-
-	on(protocol.NetworkListAllPorts, "networkListAllPorts", 0,
-		func(a *protocol.NetworkListAllPortsArgs) (protocol.Network, uint32) { return a.Network, a.Flags }),
-	on(protocol.NetworkPortLookupByUUID, "", 0, func(a *protocol.NetworkPortLookupByUUIDArgs) (protocol.Network, uint32) { return a.Network, 0 }),
-	on(protocol.NetworkPortCreateXML, "networkPortCreateXML", virt.NetworkPortCreateReclaim|virt.NetworkPortCreateValidate,
-		func(a *protocol.NetworkPortCreateXMLArgs) (protocol.Network, uint32) { return a.Network, a.Flags }),
-	on(protocol.NetworkPortGetParameters, "networkPortGetParameters", 0,
-		func(a *protocol.NetworkPortGetParametersArgs) (protocol.Network, uint32) { return a.Port.Net, a.Flags }),
-	on(protocol.NetworkPortSetParameters, "networkPortSetParameters", 0,
-		func(a *protocol.NetworkPortSetParametersArgs) (protocol.Network, uint32) { return a.Port.Net, a.Flags }),
-	on(protocol.NetworkPortGetXMLDesc, "networkPortGetXMLDesc", 0,
-		func(a *protocol.NetworkPortGetXMLDescArgs) (protocol.Network, uint32) { return a.Port.Net, a.Flags }),
-	on(protocol.NetworkPortDelete, "networkPortDelete", 0,
-		func(a *protocol.NetworkPortDeleteArgs) (protocol.Network, uint32) { return a.Port.Net, a.Flags }),
+	call.Later(protocol.NetworkDefineXML, (*driver).defineXML),
+	call.Later(protocol.NetworkDefineXMLFlags, (*driver).defineXMLFlags),
+	call.Later(protocol.NetworkCreateXML, (*driver).createXML),
+	call.Later(protocol.NetworkCreateXMLFlags, (*driver).createXMLFlags),
 )
 
-// none answers with a zero result: no networks.
-func none[A, R any](*driver, actor.Context, *call.Request, *A) (*R, error) { return new(R), nil }
+// networkRoutes is what each network answers.
+var networkRoutes = call.NewTable(
+	call.Later(protocol.NetworkCreate, (*network).start),
+	call.Later(protocol.NetworkDestroy, (*network).destroy),
+	call.Later(protocol.NetworkUndefine, (*network).undefine),
+	call.Later(protocol.NetworkUpdate, (*network).update),
+	call.Answer(protocol.NetworkGetXMLDesc, (*network).xmlDesc),
+	call.Answer(protocol.NetworkGetBridgeName, (*network).bridgeName),
+	call.Answer(protocol.NetworkGetAutostart, (*network).getAutostart),
+	call.Later(protocol.NetworkSetAutostart, (*network).setAutostart),
+	call.Answer(protocol.NetworkIsActive, (*network).isActive),
+	call.Answer(protocol.NetworkIsPersistent, (*network).isPersistent),
+	call.Answer(protocol.NetworkGetMetadata, (*network).getMetadata),
+	call.Later(protocol.NetworkSetMetadata, (*network).setMetadata),
+	call.Later(protocol.NetworkGetDHCPLeases, (*network).leases),
+
+	call.Answer(protocol.NetworkListAllPorts, (*network).listPorts),
+	call.Answer(protocol.NetworkPortLookupByUUID, (*network).lookupPort),
+	call.Later(protocol.NetworkPortCreateXML, (*network).createPort),
+	call.Later(protocol.NetworkPortDelete, (*network).deletePort),
+	call.Answer(protocol.NetworkPortGetXMLDesc, (*network).portXML),
+	call.Answer(protocol.NetworkPortGetParameters, (*network).portParameters),
+	call.Later(protocol.NetworkPortSetParameters, (*network).setPortParameters),
+)
+
+// checks is what libvirt refuses of a call before it looks for the network: flags, in the name of its own function.
+var checks = map[*protocol.Procedure]func(args []byte) error{}
+
+func init() {
+	flags(protocol.NetworkUpdate, "networkUpdate", affectFlags, func(a *protocol.NetworkUpdateArgs) uint32 { return a.Flags })
+	flags(protocol.NetworkGetXMLDesc, "networkGetXMLDesc", virt.NetworkXMLInactive, func(a *protocol.NetworkGetXMLDescArgs) uint32 { return a.Flags })
+	flags(protocol.NetworkGetMetadata, "networkGetMetadata", affectFlags, func(a *protocol.NetworkGetMetadataArgs) uint32 { return a.Flags })
+	flags(protocol.NetworkSetMetadata, "networkSetMetadata", affectFlags, func(a *protocol.NetworkSetMetadataArgs) uint32 { return a.Flags })
+	flags(protocol.NetworkListAllPorts, "networkListAllPorts", 0, func(a *protocol.NetworkListAllPortsArgs) uint32 { return a.Flags })
+	flags(protocol.NetworkPortCreateXML, "networkPortCreateXML", virt.NetworkPortCreateReclaim|virt.NetworkPortCreateValidate,
+		func(a *protocol.NetworkPortCreateXMLArgs) uint32 { return a.Flags })
+	flags(protocol.NetworkPortGetParameters, "networkPortGetParameters", 0, func(a *protocol.NetworkPortGetParametersArgs) uint32 { return a.Flags })
+	flags(protocol.NetworkPortSetParameters, "networkPortSetParameters", 0, func(a *protocol.NetworkPortSetParametersArgs) uint32 { return a.Flags })
+	flags(protocol.NetworkPortGetXMLDesc, "networkPortGetXMLDesc", 0, func(a *protocol.NetworkPortGetXMLDescArgs) uint32 { return a.Flags })
+	flags(protocol.NetworkPortDelete, "networkPortDelete", 0, func(a *protocol.NetworkPortDeleteArgs) uint32 { return a.Flags })
+	check(protocol.NetworkGetDHCPLeases, func(a *protocol.NetworkGetDHCPLeasesArgs) error {
+		if err := call.CheckFlags(a.Flags, 0, from, "networkGetDHCPLeases"); err != nil || a.MAC == nil {
+			return err
+		}
+		if hw, err := net.ParseMAC(*a.MAC); err != nil || len(hw) != 6 {
+			return liberr.New(from, liberr.InvalidMAC, "%s", *a.MAC)
+		}
+		return nil
+	})
+}
 
 type decodable[A any] interface {
 	*A
 	protocol.Decodable
 }
 
-type encodable[R any] interface {
-	*R
-	protocol.Encoder
+func check[A, R any, PA decodable[A]](p protocol.Proc[A, R], c func(PA) error) {
+	checks[p.Procedure] = func(b []byte) error {
+		var a A
+		if err := protocol.Unmarshal(b, PA(&a)); err != nil {
+			return undecodable(err)
+		}
+		return c(&a)
+	}
 }
 
-// on routes a procedure on one network: its flags are checked in the name of libvirt's function fn, then the network is
-// looked for.
-func on[A, R any, PA decodable[A], PR encodable[R]](p protocol.Proc[A, R], fn string, allowed uint32, object func(PA) (protocol.Network, uint32)) call.Route[*driver] {
-	return call.Answer(p, func(_ *driver, _ actor.Context, _ *call.Request, a PA) (PR, error) {
-		n, flags := object(a)
-		if err := call.CheckFlags(flags, allowed, from, fn); err != nil {
-			return nil, err
+func flags[A, R any, PA decodable[A]](p protocol.Proc[A, R], fn string, allowed uint32, of func(PA) uint32) {
+	check(p, func(a PA) error { return call.CheckFlags(of(a), allowed, from, fn) })
+}
+
+func undecodable(err error) error {
+	return liberr.New(liberr.FromRPC, liberr.RPC, "Unable to decode message payload").WithCause(err)
+}
+
+// precheck checks the call and names its network.
+func precheck(c *call.Call) (n protocol.Network, err error) {
+	if f := checks[c.Proc]; f != nil {
+		if err := f(c.Args); err != nil {
+			return n, err
 		}
-		return nil, missing(n)
-	})
+	}
+	name, ok := c.Proc.PeekName(c.Args)
+	uuid, also := c.Proc.PeekUUID(c.Args)
+	if !ok || !also {
+		return n, undecodable(nil)
+	}
+	return protocol.Network{Name: name, UUID: uuid}, nil
 }

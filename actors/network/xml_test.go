@@ -12,8 +12,8 @@ import (
 	"virtree/wire/liberr"
 )
 
-// define does what the driver does to a document before it is stored.
-func define(doc string) (*definition, error) {
+// defineDoc does what the driver does to a document before it is stored.
+func defineDoc(doc string) (*definition, error) {
 	d, err := parse(doc)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func TestDefineAgreesWithLibvirt(t *testing.T) {
 		if !ok {
 			continue
 		}
-		d, err := define(doc)
+		d, err := defineDoc(doc)
 		got := ""
 		if err != nil {
 			var e *liberr.Error

@@ -1,0 +1,241 @@
+package network
+
+import (
+	"strings"
+
+	"virtree/wire/liberr"
+	"virtree/wire/protocol"
+)
+
+// allocate fills in a port what the network decides: its bandwidth, VLAN and virtual port from the portgroup and the
+// network where it has none of its own, and where it is plugged in. It is pure; the port is the caller's own.
+func (st *status) allocate(p *port, ports map[protocol.UUID]*port) error {
+	def := st.def
+	group := def.portgroup(p.group)
+	if group != nil {
+		if p.group == "" {
+			p.group = group.name
+		}
+		if p.bandwidth == nil {
+			p.bandwidth = group.bandwidth
+		}
+		if p.vlan == nil {
+			p.vlan = group.vlan
+		}
+		if p.trust == "" {
+			p.trust = group.trust
+		}
+	}
+	if p.vlan == nil {
+		p.vlan = def.vlan
+	}
+	if p.trust == "" {
+		p.trust = def.trust
+	}
+	if p.isolated == "" {
+		p.isolated = def.isolated
+	}
+	var err error
+	if p.vport, err = mergeVPorts(p.vport, def.vport, group); err != nil {
+		return err
+	}
+	if p.plug.typ == "" {
+		if err := st.plugIn(p, ports); err != nil {
+			return err
+		}
+	}
+	if err := def.checkVPort(p); err != nil {
+		return err
+	}
+	if p.vlan != nil && !def.takesVLAN(p) {
+		return unsupported("an interface connecting to network '%s' is requesting a vlan tag, but that is not supported for this type of network", def.name)
+	}
+	return st.giveFloor(p)
+}
+
+// portgroup finds a portgroup by name, or the default one when no name is given.
+func (d *definition) portgroup(name string) *portgroup {
+	for i := range d.portgroups {
+		if g := &d.portgroups[i]; g.name == name || name == "" && g.isDefault {
+			return g
+		}
+	}
+	return nil
+}
+
+func (d *definition) takesVLAN(p *port) bool {
+	switch p.plug.typ {
+	case plugHostdev:
+		return true
+	case plugDirect:
+		return p.plug.mode == modePassthrough
+	case plugBridge:
+		return p.vport != nil && p.vport.typ == "openvswitch"
+	}
+	return false
+}
+
+// checkVPort refuses a virtual port that the way of connecting cannot have.
+func (d *definition) checkVPort(p *port) error {
+	if p.vport == nil || p.vport.typ == "" {
+		return nil
+	}
+	allowed, how := "", ""
+	switch p.plug.typ {
+	case plugNetwork:
+		how = "IP forwarding"
+	case plugBridge:
+		allowed, how = "openvswitch midonet", "a bridge device"
+	case plugDirect:
+		allowed, how = "802.1Qbg 802.1Qbh", "a macvtap device"
+	case plugHostdev:
+		allowed, how = "802.1Qbh", "an SR-IOV Virtual Function via PCI passthrough"
+	}
+	if strings.Contains(" "+allowed+" ", " "+p.vport.typ+" ") {
+		return nil
+	}
+	return unsupported("<virtualport type='%s'> not supported for network '%s' which uses %s", p.vport.typ, d.name, how)
+}
+
+// plugIn decides where the port is connected.
+func (st *status) plugIn(p *port, ports map[protocol.UUID]*port) error {
+	def := st.def
+	f := &def.forward
+	switch {
+	case def.ownBridge():
+		p.plug = plug{typ: plugNetwork, bridge: def.bridge, macTable: def.macTable}
+		return nil
+	case f.mode == modeBridge && def.bridge != "":
+		p.plug = plug{typ: plugBridge, bridge: def.bridge, macTable: def.macTable}
+		return nil
+	case f.mode == modeHostdev:
+		for _, i := range f.ifaces {
+			if i.pci != nil && uses(ports, i) == 0 {
+				p.plug = plug{typ: plugHostdev, pci: i.pci, managed: f.managed, driver: f.driver}
+				return nil
+			}
+		}
+		return liberr.New(from, liberr.InternalError, "network '%s' requires exclusive access to interfaces, but none are available", def.name)
+	}
+	if len(f.ifaces) == 0 {
+		return liberr.New(from, liberr.InternalError, "network '%s' uses a direct mode, but has no forward dev and no interface pool", def.name)
+	}
+	exclusive := f.mode == modePassthrough || f.mode == modePrivate && p.vport != nil && p.vport.typ == "802.1Qbh"
+	best, least := "", -1
+	for _, i := range f.ifaces {
+		if n := uses(ports, i); least < 0 || n < least {
+			best, least = i.dev, n
+		}
+	}
+	if exclusive && least > 0 {
+		return liberr.New(from, liberr.InternalError, "network '%s' requires exclusive access to interfaces, but none are available", def.name)
+	}
+	p.plug = plug{typ: plugDirect, dev: best, mode: f.mode}
+	return nil
+}
+
+// uses counts the ports on a device of the pool.
+func uses(ports map[protocol.UUID]*port, i forwardIf) (n int) {
+	for _, p := range ports {
+		if i.pci != nil && p.plug.pci != nil && *i.pci == *p.plug.pci || i.pci == nil && p.plug.dev == i.dev {
+			n++
+		}
+	}
+	return n
+}
+
+// mergeVPorts joins what the port, the network and the portgroup say about its virtual port. They may complete but not
+// contradict each other.
+func mergeVPorts(own, network *vport, g *portgroup) (*vport, error) {
+	var group *vport
+	if g != nil {
+		group = g.vport
+	}
+	if own == nil && network == nil && group == nil {
+		return nil, nil
+	}
+	out := &vport{}
+	for _, v := range []*vport{own, group, network} {
+		if v == nil {
+			continue
+		}
+		if out.typ != "" && v.typ != "" && out.typ != v.typ {
+			return nil, liberr.New(liberr.FromNone, liberr.XMLError, "attempt to merge virtualports with mismatched types (%s and %s)", out.typ, v.typ)
+		}
+		if v.typ != "" {
+			out.typ = v.typ
+		}
+		for _, f := range []struct {
+			name     string
+			to, with **uint64
+		}{{"managerids", &out.manager, &v.manager}, {"typeids", &out.typeID, &v.typeID}, {"typeidversions", &out.typeVersion, &v.typeVersion}} {
+			if *f.with == nil {
+				continue
+			}
+			if *f.to != nil && **f.to != **f.with {
+				return nil, liberr.New(liberr.FromNone, liberr.XMLError, "attempt to merge virtualports with mismatched %s (%d and %d)", f.name, **f.to, **f.with)
+			}
+			*f.to = *f.with
+		}
+		for _, f := range []struct {
+			name     string
+			to, with **protocol.UUID
+		}{{"instanceids", &out.instance, &v.instance}, {"interfaceids", &out.ifaceID, &v.ifaceID}} {
+			if *f.with == nil {
+				continue
+			}
+			if *f.to != nil && **f.to != **f.with {
+				return nil, liberr.New(liberr.FromNone, liberr.XMLError, "attempt to merge virtualports with mismatched %s ('%s' and '%s')", f.name, **f.to, **f.with)
+			}
+			*f.to = *f.with
+		}
+		if v.profile != "" {
+			if out.profile != "" && out.profile != v.profile {
+				return nil, liberr.New(liberr.FromNone, liberr.XMLError, "attempt to merge virtualports with mismatched profileids ('%s' and '%s')", out.profile, v.profile)
+			}
+			out.profile = v.profile
+		}
+	}
+	return out, out.check()
+}
+
+// giveFloor reserves a guaranteed bandwidth on the network's bridge and gives the port its class of tc.
+func (st *status) giveFloor(p *port) error {
+	if p.bandwidth == nil || p.bandwidth.in == nil || p.bandwidth.in.floor == 0 || p.plug.typ != plugNetwork {
+		return nil
+	}
+	floor := p.bandwidth.in.floor
+	if st.def.bandwidth == nil || st.def.bandwidth.in == nil {
+		return liberr.New(from, liberr.OperationUnsupported, "Invalid use of 'floor' on interface with MAC address %s - network '%s' has no inbound QoS set", p.mac, st.def.name)
+	}
+	in := st.def.bandwidth.in
+	if in.peak != 0 && p.bandwidth.in.peak > in.peak {
+		return liberr.New(from, liberr.OperationInvalid, "Cannot plug '%s' interface into '%s' because it would overcommit 'peak' on network '%s'", p.mac, st.def.bridge, st.def.name)
+	}
+	if in.peak == 0 && st.floor+floor > in.average || in.peak != 0 && st.floor+floor > in.peak {
+		what := "average"
+		if in.peak != 0 {
+			what = "peak"
+		}
+		return liberr.New(from, liberr.OperationInvalid, "Cannot plug '%s' interface into '%s' because it would overcommit '%s' on network '%s'", p.mac, st.def.bridge, what, st.def.name)
+	}
+	if p.class == 0 {
+		for id := uint(3); id < 1<<16; id++ {
+			if !st.classes[id] {
+				p.class = id
+				break
+			}
+		}
+	}
+	st.classes[p.class] = true
+	st.floor += floor
+	return nil
+}
+
+// takeFloor gives back what giveFloor reserved.
+func (st *status) takeFloor(p *port) {
+	if p.class != 0 {
+		delete(st.classes, p.class)
+		st.floor -= min(st.floor, p.bandwidth.in.floor)
+	}
+}

@@ -1,0 +1,184 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"virtree/actors/internal/disk"
+	"virtree/actors/internal/kit"
+	"virtree/wire/liberr"
+)
+
+// bringUp starts a network: its hook, and where it has a bridge of its own that, its firewall, addresses, routes and
+// dnsmasq. Whatever was done is undone when a later step fails.
+func (s *shared) bringUp(ctx context.Context, undo *kit.Undo, def *definition) (*started, error) {
+	live := def.clone()
+	up := &started{status: newStatus(live)}
+	if tainted, err := s.hook(ctx, def, hookStart, ""); err != nil {
+		return nil, err
+	} else if tainted {
+		up.status.taints = []string{"hook-script"}
+	}
+	if live.ownBridge() {
+		proc, err := s.bringUpBridge(ctx, undo, live)
+		if err != nil {
+			return nil, err
+		}
+		up.proc = proc
+	} else if err := expandPool(live); err != nil {
+		return nil, err
+	}
+	if !live.ownBridge() && live.bandwidth != nil && live.bridge != "" {
+		if err := setBandwidth(live.bridge, live.bandwidth, true); err != nil {
+			return nil, err
+		}
+		undo.Add("remove the bandwidth of "+live.bridge, func(context.Context) error { return clearBandwidth(live.bridge) })
+	}
+	if _, err := s.hook(ctx, def, hookStarted, ""); err != nil {
+		return nil, err
+	}
+	return up, s.storeStatus(up.status)
+}
+
+func (s *shared) bringUpBridge(ctx context.Context, undo *kit.Undo, def *definition) (*process, error) {
+	if err := checkRoutes(def); err != nil {
+		return nil, err
+	}
+	if err := createBridge(def); err != nil {
+		return nil, err
+	}
+	undo.Add("delete bridge "+def.bridge, func(context.Context) error { return deleteBridge(def.bridge) })
+	if err := prepareIPv6(def); err != nil {
+		return nil, err
+	}
+	if err := applyFirewall(def); err != nil {
+		return nil, err
+	}
+	undo.Add("remove the firewall of "+def.bridge, func(context.Context) error { return removeFirewall(def.bridge) })
+	for i := range def.ips {
+		if err := addAddress(def.bridge, &def.ips[i]); err != nil {
+			return nil, err
+		}
+	}
+	if err := linkUp(def.bridge); err != nil {
+		return nil, err
+	}
+	for i := range def.routes {
+		if err := addRoute(def.bridge, &def.routes[i]); err != nil {
+			return nil, err
+		}
+	}
+	if def.forward.mode != modeNone {
+		if err := enableForwarding(def); err != nil {
+			return nil, err
+		}
+	}
+	var proc *process
+	if needsDnsmasq(def) {
+		var err error
+		if proc, err = s.startDnsmasq(ctx, def); err != nil {
+			return nil, err
+		}
+		undo.Add("stop dnsmasq", func(ctx context.Context) error { return proc.kill(ctx) })
+	}
+	if def.bandwidth != nil {
+		if err := setBandwidth(def.bridge, def.bandwidth, true); err != nil {
+			return nil, err
+		}
+	}
+	return proc, nil
+}
+
+// takeDown stops a network. It goes on over errors: what is gone cannot be stopped, and what cannot is logged.
+func (s *shared) takeDown(ctx context.Context, def *definition, proc *process) {
+	note := func(what string, err error) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.env.Log.Error().Err(err).Str("network", def.name).Msg("cannot " + what)
+		}
+	}
+	if proc != nil {
+		note("stop dnsmasq", proc.kill(ctx))
+		proc.close()
+	}
+	switch {
+	case def.ownBridge():
+		note("remove firewall rules", removeFirewall(def.bridge))
+		note("delete the bridge", deleteBridge(def.bridge))
+		note("remove the list of MAC addresses", os.Remove(s.dnsmasqPath(def.bridge, ".macs")))
+	case def.bandwidth != nil && def.bridge != "":
+		note("remove the bandwidth", clearBandwidth(def.bridge))
+	}
+	_, err := s.hook(ctx, def, hookStopped, "")
+	note("run the hook", err)
+	note("remove the ports", os.RemoveAll(s.portsDir(def.name)))
+	note("remove the pid file", os.Remove(s.runPath(def.name, ".pid")))
+	note("remove the status", os.Remove(s.statusPath(def.name)))
+	if !exists(s.configPath(def.name)) {
+		s.dropFiles(def)
+	}
+}
+
+// dropFiles removes what dnsmasq had of a network that is no more. A persistent one keeps its leases.
+func (s *shared) dropFiles(def *definition) {
+	for _, path := range []string{
+		s.dnsmasqPath(def.name, ".conf"), s.dnsmasqPath(def.name, ".hostsfile"), s.dnsmasqPath(def.name, ".addnhosts"),
+	} {
+		_ = disk.Remove(path)
+	}
+	if def.bridge != "" {
+		_ = disk.Remove(s.dnsmasqPath(def.bridge, ".status"))
+		_ = os.Remove(s.dnsmasqPath(def.bridge, ".status.lock"))
+		_ = disk.Remove(s.dnsmasqPath(def.bridge, ".macs"))
+	}
+}
+
+// expandPool lists the virtual functions of a pool that is given by its physical function.
+func expandPool(def *definition) error {
+	f := &def.forward
+	if f.pf == "" || len(f.ifaces) > 0 {
+		return nil
+	}
+	vfs, err := filepath.Glob(filepath.Join("/sys/class/net", filepath.Base(f.pf), "device/virtfn*"))
+	if err != nil || len(vfs) == 0 {
+		return liberr.New(from, liberr.InternalError, "No Vf's present on SRIOV PF %s", f.pf)
+	}
+	for _, vf := range vfs {
+		target, err := os.Readlink(vf)
+		if err != nil {
+			return liberr.System(from, err, "Could not get Virtual functions on %s", f.pf)
+		}
+		var i forwardIf
+		if f.mode == modeHostdev {
+			if i.pci = parsePCIName(filepath.Base(target)); i.pci == nil {
+				continue
+			}
+		} else {
+			names, _ := filepath.Glob(filepath.Join(vf, "net/*"))
+			if len(names) == 0 {
+				continue
+			}
+			i.dev = filepath.Base(names[0])
+		}
+		f.ifaces = append(f.ifaces, i)
+	}
+	return nil
+}
+
+// conflict is libvirt's refusal of a network that the host can already reach some other way.
+func conflict(def *definition, dst netip.Prefix, link string) error {
+	for i := range def.ips {
+		if ip := &def.ips[i]; ip.address.Is4() && ip.net() == dst {
+			return liberr.New(from, liberr.InternalError, "Network is already in use by interface %s", link)
+		}
+	}
+	for i := range def.routes {
+		if r := &def.routes[i]; r.address.Is4() && netip.PrefixFrom(r.address, r.bits()).Masked() == dst {
+			return liberr.New(from, liberr.InternalError, "Route address '%s' conflicts with IP address for '%s'", r.address, link)
+		}
+	}
+	return nil
+}

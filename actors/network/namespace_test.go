@@ -1,0 +1,119 @@
+package network
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// insideVariable in the environment tells that the tests run in namespaces of their own.
+const insideVariable = "VIRTREE_NETWORK_TEST"
+
+// TestMain runs all tests in network, mount and PID namespaces of their own: no bridge, rule or process of a test is ever
+// seen by the host, and all of them end with it. The same binary is the lease helper.
+func TestMain(m *testing.M) {
+	if code, was := LeaseHelper(os.Args, os.Getenv, os.Stdout); was {
+		os.Exit(code)
+	}
+	if os.Getenv(insideVariable) != "" {
+		if err := furnish(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(m.Run())
+	}
+	if os.Geteuid() != 0 {
+		fmt.Println("only the tests that need no root")
+		os.Exit(m.Run())
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), insideVariable+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // the thread that is the parent must live
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// furnish makes the namespaces fit for the tests. As their first process we reap what detached itself.
+func furnish() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	for _, fs := range []struct{ typ, at string }{{"proc", "/proc"}, {"sysfs", "/sys"}} {
+		if err := unix.Mount(fs.typ, fs.at, fs.typ, 0, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", fs.typ, err)
+		}
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	orphans := make(chan os.Signal, 16)
+	signal.Notify(orphans, syscall.SIGCHLD)
+	go func() {
+		for range orphans {
+			reapOrphans()
+		}
+	}()
+	return netlink.LinkSetUp(lo)
+}
+
+// reapOrphans reaps processes that ended and that nobody else here waits for: those that dnsmasq left us.
+func reapOrphans() {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		var pid int
+		_, after, _ := strings.Cut(string(stat), ") ")
+		if _, err := fmt.Sscan(e.Name(), &pid); err == nil && strings.HasPrefix(after, "Z 1 ") && strings.Contains(string(stat), "(dnsmasq)") {
+			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		}
+	}
+}
+
+// needsRoot skips a test that needs the namespaces.
+func needsRoot(t *testing.T) {
+	t.Helper()
+	if os.Getenv(insideVariable) == "" {
+		t.Skip("needs root, for namespaces of its own")
+	}
+}
+
+// shell runs a command line and fails the test when it fails.
+func shell(t *testing.T, format string, args ...any) string {
+	t.Helper()
+	line := fmt.Sprintf(format, args...)
+	out, err := exec.Command("sh", "-c", line).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	return string(out)
+}
+
+// nothingLeft checks that no bridge, rule or dnsmasq is left.
+func nothingLeft(t *testing.T) {
+	t.Helper()
+	if out := shell(t, "nft list ruleset"); strings.TrimSpace(out) != "" {
+		t.Errorf("rules are left: %s", out)
+	}
+	if out := shell(t, "ip -br link show type bridge"); strings.TrimSpace(out) != "" {
+		t.Errorf("bridges are left: %s", out)
+	}
+	if out, err := exec.Command("sh", "-c", "for f in /proc/[0-9]*; do [ \"$(cat $f/comm)\" = dnsmasq ] && grep State $f/status; done 2>/dev/null | grep -v zombie").Output(); err == nil && len(out) > 0 {
+		t.Errorf("dnsmasq is left: %s", out)
+	}
+}
