@@ -108,9 +108,6 @@ func (d *domain) change(ctx actor.Context, r *call.Request, c change) error {
 			}
 			if out.config != nil {
 				d.config = out.config
-				if d.active() {
-					d.updated = true
-				}
 			}
 			d.tell(ctx)
 			if c.after != nil && (out.live == nil || d.active()) {
