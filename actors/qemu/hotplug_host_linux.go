@@ -55,6 +55,9 @@ func (p *plugging) provide(ctx context.Context, undo *kit.Undo, one *piece) erro
 		p.host.rt.NICs[one.name()] = nic
 	case *libvirtxml.DomainChannel:
 		placeSocket(d, p.host.rt.ChannelDir)
+		return p.openLine(ctx, undo, one)
+	case *libvirtxml.DomainSerial, *libvirtxml.DomainParallel, *libvirtxml.DomainConsole, *libvirtxml.DomainRedirDev:
+		return p.openLine(ctx, undo, one)
 	case *libvirtxml.DomainVSock:
 		return p.vsock(d)
 	case *libvirtxml.DomainHostdev:
