@@ -26,7 +26,7 @@ func (d *domain) running() error {
 	return nil
 }
 
-// live gives the definition of the running guest.
+// liveDef gives the definition of the running guest.
 func (d *domain) liveDef() (*libvirtxml.Domain, error) {
 	if err := d.running(); err != nil {
 		return nil, err

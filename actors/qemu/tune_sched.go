@@ -111,8 +111,8 @@ func configuredScheduler(def *libvirtxml.Domain) []protocol.TypedParam {
 	return out
 }
 
-// groupScheduler reads them from the guest's control group; a guest without IO threads has those of its
-// emulator in their place.
+// groupScheduler reads them from the guest's control group; a guest without IO threads has those of the whole
+// group in their place.
 func groupScheduler(g group, vcpus []int, threads []uint) ([]protocol.TypedParam, error) {
 	shares, err := g.shares()
 	if err != nil {
