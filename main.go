@@ -11,10 +11,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"virtree/actors"
+	"virtree/actors/network"
 	"virtree/supervisors"
 )
 
 func main() {
+	if code, was := network.LeaseHelper(os.Args, os.Getenv, os.Stdout); was { // dnsmasq runs us under that name
+		os.Exit(code)
+	}
 	name := filepath.Base(os.Args[0])
 	args := os.Args[1:]
 	if !slices.Contains(actors.Daemons(), name) && len(args) > 0 && slices.Contains(actors.Daemons(), args[0]) {

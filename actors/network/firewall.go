@@ -24,7 +24,7 @@ const tablePrefix = "virtree_network_"
 func tableName(bridge string) string { return tablePrefix + bridge }
 
 // rule is one rule: what a packet must match, and what becomes of it then.
-type rule struct { // comparable
+type rule struct {
 	chain       string // chainForward or chainNAT
 	iif, oif    string
 	src, dst    netip.Prefix
@@ -134,10 +134,15 @@ func (d *definition) natRules(ip *ipDef, fwd string) (out []rule) {
 
 // repairRules puts the firewall of an active network back when somebody removed it.
 func (n *network) repairRules(ctx actor.Context) {
+	if n.looking {
+		return
+	}
+	n.looking = true
 	drv := n.drv
 	n.begin(ctx, &task{
 		name: "look after the firewall",
 		decide: func(n *network) (work, error) {
+			n.looking = false
 			if n.live == nil || !n.live.def.ownBridge() {
 				return nil, nil
 			}

@@ -229,7 +229,7 @@ func (w *ruleWatch) listen(gone func(bridge string)) error {
 	if err != nil {
 		return err
 	}
-	m := nftables.NewMonitor(nftables.WithMonitorAction(nftables.MonitorActionDel))
+	m := nftables.NewMonitor() // of everything: with a filter, v0.3.0 reports nothing
 	events, err := c.AddMonitor(m)
 	if err != nil {
 		return err
@@ -246,6 +246,11 @@ func (w *ruleWatch) listen(gone func(bridge string)) error {
 	for ev := range events {
 		if ev.Error != nil {
 			err = ev.Error
+			continue
+		}
+		switch ev.Type {
+		case nftables.MonitorEventTypeDelTable, nftables.MonitorEventTypeDelChain, nftables.MonitorEventTypeDelRule:
+		default:
 			continue
 		}
 		if bridge, ok := strings.CutPrefix(tableOf(ev), tablePrefix); ok {

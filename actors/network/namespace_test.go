@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
@@ -23,20 +22,17 @@ func TestMain(m *testing.M) {
 	if code, was := LeaseHelper(os.Args, os.Getenv, os.Stdout); was {
 		os.Exit(code)
 	}
-	if os.Getenv(insideVariable) != "" {
-		if err := furnish(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	switch os.Getenv(insideVariable) {
+	case "init":
+		os.Exit(first())
+	case "tests":
 		os.Exit(m.Run())
 	}
 	if os.Geteuid() != 0 {
 		fmt.Println("only the tests that need no root")
 		os.Exit(m.Run())
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), insideVariable+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd := again("init")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
 	runtime.LockOSThread() // the thread that is the parent must live
 	if err := cmd.Run(); err != nil {
@@ -45,7 +41,39 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// furnish makes the namespaces fit for the tests. As their first process we reap what detached itself.
+// again prepares another run of this binary.
+func again(as string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), insideVariable+"="+as)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd
+}
+
+// first is the first process of the namespaces: it runs the tests and reaps what detaches itself, as init does.
+func first() int {
+	if err := furnish(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	cmd := again("tests")
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	for {
+		var st syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &st, 0, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil:
+			return 1
+		case pid == cmd.Process.Pid:
+			return st.ExitStatus()
+		}
+	}
+}
+
+// furnish makes the namespaces fit for the tests.
 func furnish() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
@@ -59,30 +87,7 @@ func furnish() error {
 	if err != nil {
 		return err
 	}
-	orphans := make(chan os.Signal, 16)
-	signal.Notify(orphans, syscall.SIGCHLD)
-	go func() {
-		for range orphans {
-			reapOrphans()
-		}
-	}()
 	return netlink.LinkSetUp(lo)
-}
-
-// reapOrphans reaps processes that ended and that nobody else here waits for: those that dnsmasq left us.
-func reapOrphans() {
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
-		if err != nil {
-			continue
-		}
-		var pid int
-		_, after, _ := strings.Cut(string(stat), ") ")
-		if _, err := fmt.Sscan(e.Name(), &pid); err == nil && strings.HasPrefix(after, "Z 1 ") && strings.Contains(string(stat), "(dnsmasq)") {
-			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
-		}
-	}
 }
 
 // needsRoot skips a test that needs the namespaces.

@@ -37,6 +37,7 @@ type network struct {
 	// What runs.
 	daemon  daemon
 	release func() // lets the process go idle; non-nil while active
+	looking bool   // a look after the firewall waits for its turn: one is enough
 
 	queue *kit.Queue[*task]
 	tasks map[uint64]*task // running, by the job's serial
