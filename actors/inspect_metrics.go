@@ -15,10 +15,9 @@ import (
 // counted must stay counted, so the sums are kept here. It belongs to the inspector.
 type figures struct {
 	registry *prometheus.Registry
-	last     map[string]counts    // by id of an actor, as of the last picture
-	sums     map[group]counts     // since the start
-	process  *Process             // the picture to make metrics of
-	system   prometheus.Collector // of Go and of the process
+	last     map[string]counts // by id of an actor, as of the last picture
+	sums     map[group]counts  // since the start
+	process  *Process          // the picture to make metrics of
 }
 
 // group is what one line of metrics is about: all actors of one kind in one branch.

@@ -64,7 +64,7 @@ func (d *daemon) listen(act *sockets.Activation) error {
 				continue
 			}
 			go func() {
-				if err := client.Serve(d.system.Root, pid, l, conf); err != nil && !errors.Is(err, net.ErrClosed) {
+				if err := client.Serve(d.system.Root, pid, l, conf); !errors.Is(err, net.ErrClosed) {
 					d.log.Error().Err(err).Stringer("address", l.Addr()).Msg("a socket has stopped accepting")
 				}
 			}()

@@ -124,11 +124,9 @@ func (d *domain) openDevice(ctx actor.Context, r *call.Request, src *libvirtxml.
 	case src != nil && src.UNIX != nil:
 		path, socket = src.UNIX.Path, true
 	default:
-		what := "character device " + name + " is not using a PTY"
+		what := "channel " + name + " is not using a UNIX socket"
 		if kind == "console" {
 			what = "character device " + name + " is not using a PTY or UNIX socket"
-		} else {
-			what = "channel " + name + " is not using a UNIX socket"
 		}
 		return liberr.New(liberr.FromQemu, liberr.InternalError, "%s", what)
 	}

@@ -96,7 +96,6 @@ type adopted struct {
 	vcpus []int
 	vnets []string
 	died  bool // it was running when we went, and is not now
-	early []qmp.Event
 }
 
 func (a *adopted) drop() {

@@ -58,7 +58,6 @@ type create struct {
 	req   *call.Request
 	doc   *document
 	flags uint32
-	fds   []int
 	from  *restoring // a saved state to start from; nil for a cold start
 }
 

@@ -151,7 +151,7 @@ func TestUnknownUserHasAStableSalt(t *testing.T) {
 		}
 		return string(out)
 	}
-	if ask("nobody") != ask("nobody") || ask("nobody") == ask("somebody") {
+	if first, again := ask("nobody"), ask("nobody"); first != again || first == ask("somebody") {
 		t.Error("the salt tells that the user does not exist")
 	}
 }

@@ -59,14 +59,14 @@ type Session struct {
 }
 
 // Complete reports success.
-func (s *Session) Complete() bool { return s.complete }
+func (n *Session) Complete() bool { return n.complete }
 
 // User is who the client is; only after Complete.
-func (s *Session) User() string {
-	if !s.complete {
+func (n *Session) User() string {
+	if !n.complete {
 		return ""
 	}
-	return s.user
+	return n.user
 }
 
 // Start begins with the mechanism that the client chose. data is nil if the client sent none, which is not the same as empty.

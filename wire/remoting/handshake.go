@@ -12,7 +12,7 @@ import (
 
 // hello is the first frame in each direction: the dialler's, then the listener's, or its reject.
 type hello struct {
-	_msgpack    struct{} `msgpack:",as_array"`
+	_msgpack    struct{} `msgpack:",as_array"` //lint:ignore U1000 read by the library through reflection
 	Address     string
 	Incarnation uint64        // of the node
 	Epoch       uint64        // counts the links to this peer that the node has lost

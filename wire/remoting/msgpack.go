@@ -127,11 +127,6 @@ func (c *cursor) binary() []byte { return c.take(c.length(0, 0, 0xc4, 0)) }
 func (c *cursor) array() int     { return c.length(0x90, 16, 0xdc, 1) }
 func (c *cursor) maplen() int    { return c.length(0x80, 16, 0xde, 1) }
 
-// isArray looks at the next value without reading it.
-func (c *cursor) isArray() bool {
-	return len(c.b) > 0 && (c.b[0]&0xf0 == 0x90 || c.b[0] == 0xdc || c.b[0] == 0xdd)
-}
-
 // maxDepth bounds the nesting of a payload. The MessagePack library recurses while decoding, and a
 // stack that outgrows Go's limit is a crash which no recover catches.
 const maxDepth = 64

@@ -97,7 +97,7 @@ type peerType struct {
 
 // typeName is one entry of a hello.
 type typeName struct {
-	_msgpack struct{} `msgpack:",as_array"`
+	_msgpack struct{} `msgpack:",as_array"` //lint:ignore U1000 read by the library through reflection
 	Name     string
 	Version  int
 }

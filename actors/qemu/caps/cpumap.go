@@ -200,14 +200,6 @@ func (m *cpuMap) model(name string) *cpuModel {
 	return nil
 }
 
-// feature finds a feature by libvirt's name only.
-func (m *cpuMap) feature(name string) *cpuFeature {
-	if f := m.byName[name]; f != nil && f.name == name {
-		return f
-	}
-	return nil
-}
-
 // vendorOf recognises the vendor in CPUID 0.
 func (m *cpuMap) vendorOf(d cpuData) *cpuVendor {
 	for _, v := range m.vendors {

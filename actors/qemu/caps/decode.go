@@ -101,7 +101,7 @@ func (m *cpuMap) decode(data cpuData, how decoding) (*NamedCPU, error) {
 		}
 		candidate := m.describe(data, model, blockers)
 		if how.preferred == model.name {
-			best, bestModel = candidate, model
+			best = candidate
 			break
 		}
 		if best == nil || better(candidate, model, best, bestModel, sig) {

@@ -212,7 +212,6 @@ func (def *definition) checkListens(g *node) error {
 			l.set("address", address)
 		}
 		g.add(l)
-		listens = []*node{l}
 	case !hasAddress && listens[0].get("type") == "address" && listens[0].has("address"):
 		g.set("listen", listens[0].get("address"))
 	case hasAddress && listens[0].get("type") == "address":
