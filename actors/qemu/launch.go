@@ -95,6 +95,9 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 	if err := p.receive(ctx, mon); err != nil {
 		return nil, p.explain(proc, err)
 	}
+	if err := p.tune(ctx, mon, proc.pid, rt.vcpus, undo); err != nil {
+		return nil, p.explain(proc, err)
+	}
 	if !p.paused {
 		if err := qmp.Cont(ctx, mon); err != nil {
 			return nil, p.explain(proc, err)
@@ -428,7 +431,6 @@ func (p *launchPlan) setUp(ctx context.Context, mon *qmp.Client, cmd *command.Co
 			p.def.CurrentMemory = &libvirtxml.DomainCurrentMemory{Value: uint(actual >> 10), Unit: "KiB"}
 		}
 	}
-	pin(p.def, rt.vcpus)
 	return rt, nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
 	"libvirt.org/go/libvirtxml"
 
 	"virtree/actors/internal/kit"
@@ -163,24 +162,6 @@ func memoryKiB(v uint, unit string) uint64 {
 		return uint64(v) << 20
 	}
 	return uint64(v)
-}
-
-// pin sets the CPU affinity of the vCPU threads. A CPU that is not there is the host's business: libvirt
-// checked it at definition time.
-func pin(def *libvirtxml.Domain, threads []int) {
-	if def.CPUTune == nil {
-		return
-	}
-	for _, v := range def.CPUTune.VCPUPin {
-		if int(v.VCPU) >= len(threads) {
-			continue
-		}
-		var set unix.CPUSet
-		for _, n := range cpuList(v.CPUSet) {
-			set.Set(n)
-		}
-		_ = unix.SchedSetaffinity(threads[v.VCPU], &set)
-	}
 }
 
 // cpuList reads a set such as "0-3,^2,8".

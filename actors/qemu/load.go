@@ -236,6 +236,7 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 	}
 	d.log.Info().Int32("id", a.id).Int("pid", a.proc.pid).Bool("answers", a.mon != nil).Msg("domain adopted")
 	d.watchProcess(ctx)
+	d.guardGroup(ctx)
 	early := run.early
 	run.early = nil
 	for _, ev := range early {

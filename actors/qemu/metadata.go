@@ -25,10 +25,10 @@ func (d *domain) affected(flags uint32) (affect, error) {
 		a.config = !a.live
 	}
 	if a.live && !d.active() {
-		return a, liberr.New(liberr.FromQemu, liberr.OperationInvalid, "domain is not running")
+		return a, liberr.New(liberr.FromDomain, liberr.OperationInvalid, "domain is not running")
 	}
 	if a.config && d.config == nil {
-		return a, liberr.New(liberr.FromQemu, liberr.OperationInvalid, "transient domains do not have any persistent config")
+		return a, liberr.New(liberr.FromDomain, liberr.OperationInvalid, "transient domains do not have any persistent config")
 	}
 	return a, nil
 }

@@ -125,6 +125,7 @@ func (d *domain) started(ctx actor.Context, r *call.Request, p *launchPlan, doc 
 		ctx.Watch(run.owner)
 	}
 	d.watchProcess(ctx)
+	d.guardGroup(ctx)
 	d.agentAtStart(ctx)
 	early := run.early
 	run.early = nil
