@@ -46,9 +46,10 @@ type domain struct {
 
 	consoles consoles
 
-	async     *asyncJob // the long job that runs
-	completed *asyncJob // the last one that ended well, until a client has asked for it
-	agentWait *int32    // what commands of the guest agent may take; nil: libvirt's default
+	blockJobs map[string]*blockJob // by the target of their disk
+	async     *asyncJob            // the long job that runs
+	completed *asyncJob            // the last one that ended well, until a client has asked for it
+	agentWait *int32               // what commands of the guest agent may take; nil: libvirt's default
 
 	queue    *kit.Queue[*task]
 	tasks    map[uint64]*task // running, by the job's serial

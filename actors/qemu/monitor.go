@@ -64,6 +64,8 @@ func (d *domain) qemuEvent(ctx actor.Context, ev qmp.Event) {
 		d.publish(ctx, virt.DomainEventIDPmwakeup, &protocol.DomainEventPmwakeupMsg{Dom: d.ref()})
 	case "MIGRATION", "MIGRATION_PASS", "DUMP_COMPLETED":
 		d.migrationEvent(ctx, ev)
+	case "JOB_STATUS_CHANGE":
+		d.blockJobEvent(ctx, ev)
 	case "GUEST_PANICKED":
 		d.panicked(ctx)
 	default:

@@ -22,4 +22,12 @@ var jobRoutes = []call.Route[*domain]{
 
 	call.Later(protocol.DomainCoreDump, (*domain).coreDump),
 	call.Later(protocol.DomainCoreDumpWithFormat, (*domain).coreDumpFormat),
+
+	call.Later(protocol.DomainBlockPull, (*domain).blockPull),
+	call.Later(protocol.DomainBlockRebase, (*domain).blockRebase),
+	call.Later(protocol.DomainBlockCommit, (*domain).blockCommit),
+	call.Later(protocol.DomainBlockCopy, (*domain).blockCopy),
+	call.Later(protocol.DomainGetBlockJobInfo, (*domain).blockJobInfo),
+	call.Later(protocol.DomainBlockJobAbort, (*domain).blockJobAbort),
+	call.Later(protocol.DomainBlockJobSetSpeed, (*domain).blockJobSpeed),
 }

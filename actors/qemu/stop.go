@@ -77,6 +77,7 @@ func (d *domain) ended(ctx actor.Context, run *instance, reason int32) {
 	next, _ := d.life.on(triggerEnded, reason, detail)
 	d.life = next
 	d.live, d.origin, d.last, d.run, d.taints = nil, nil, nil, nil, nil
+	d.endBlockJobs()
 	d.closeConsoles()
 	if run.mon != nil {
 		_ = run.mon.Close()
