@@ -121,8 +121,8 @@ func (d *domain) reboot(ctx actor.Context, r *call.Request, a *protocol.DomainRe
 // powerButton presses the guest's power button, or asks its agent. For a reboot the SHUTDOWN that follows
 // begins the guest anew.
 func (d *domain) powerButton(ctx actor.Context, r *call.Request, flags uint32, reboot bool) error {
-	if err := d.requireActive(); err != nil {
-		return err
+	if !d.active() {
+		return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "domain is not running")
 	}
 	if reboot && d.life.State != virt.DomainRunning && d.life.State != virt.DomainPaused {
 		return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "domain is not running")

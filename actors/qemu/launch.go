@@ -135,11 +135,44 @@ func (p *launchPlan) complete(context.Context, *kit.Undo) error {
 	}
 	p.def.CPU = cpu
 	p.listenAddresses()
+	p.drives()
 	// Compat: libvirt shows where in the control groups a guest is, and always says so.
 	if p.def.Resource == nil && !p.drv.env.Paths.Session {
 		p.def.Resource = &libvirtxml.DomainResource{Partition: "/machine"}
 	}
 	return domxml.AssignAliases(p.def)
+}
+
+// drives makes of each drive what QEMU will see: an empty one has no format, one that guests share is not cached
+// by this host.
+func (p *launchPlan) drives() {
+	for i := range p.def.Devices.Disks {
+		d := &p.def.Devices.Disks[i]
+		if d.Driver == nil {
+			continue
+		}
+		if diskEmpty(d) {
+			d.Driver.Type = ""
+		}
+		if d.Shareable != nil && d.ReadOnly == nil && (d.Driver.Cache == "" || d.Driver.Cache == "default") {
+			d.Driver.Cache = "none"
+		}
+	}
+}
+
+// channelSockets names the sockets of channels that leave the place to us.
+func (p *launchPlan) channelSockets() {
+	for i := range p.def.Devices.Channels {
+		c := &p.def.Devices.Channels[i]
+		if c.Source == nil || c.Source.UNIX == nil || c.Source.UNIX.Path != "" || c.Target == nil || c.Target.VirtIO == nil {
+			continue
+		}
+		name := c.Target.VirtIO.Name
+		if name == "" {
+			name = c.Alias.Name
+		}
+		c.Source.UNIX.Mode, c.Source.UNIX.Path = "bind", filepath.Join(p.rt.ChannelDir, name)
+	}
 }
 
 // listenAddresses fills in what the configuration says where the definition leaves it open.
@@ -223,6 +256,7 @@ func (p *launchPlan) folders(_ context.Context, undo *kit.Undo) error {
 		LibDir: p.dir, ChannelDir: channels, RAMDir: filepath.Join(lib, "ram", short),
 		Now: time.Now(), Environment: p.environment(),
 	}
+	p.channelSockets()
 	return nil
 }
 

@@ -157,7 +157,20 @@ func (d *domain) migratable() (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	def.CPU = asked.CPU
+	if def.CPU = asked.CPU; def.CPU != nil && def.CPU.Mode == "custom" && def.CPU.Model != nil {
+		cpu, model := *def.CPU, *def.CPU.Model
+		model.Fallback, cpu.Model = "forbid", &model // what was translated once is not translated again
+		def.CPU = &cpu
+	}
+	for i := range def.Devices.Disks {
+		disk := &def.Devices.Disks[i]
+		if disk.Source != nil {
+			disk.Source.Index = 0
+		}
+		for b := disk.BackingStore; b != nil; b = b.BackingStore {
+			b.Index = 0
+		}
+	}
 	for i := range def.Devices.Graphics {
 		if i >= len(asked.Devices.Graphics) {
 			break

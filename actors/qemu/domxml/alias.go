@@ -71,7 +71,7 @@ func (def *definition) assignAlias(d *node) {
 func (def *definition) aliasFor(d *node) string {
 	switch d.name {
 	case "disk":
-		return diskAlias(d)
+		return def.diskAlias(d)
 	case "controller":
 		return def.controllerAlias(d)
 	case "memory":
@@ -83,6 +83,10 @@ func (def *definition) aliasFor(d *node) string {
 			return prefix + slot
 		}
 		return prefix + strconv.Itoa(def.nextAlias(prefix))
+	case "memballoon":
+		if d.get("model") == "none" {
+			return ""
+		}
 	case "panic":
 		if d.get("model") == "isa" && d.kid("address") == nil {
 			return ""
@@ -132,17 +136,30 @@ func (def *definition) nextAlias(prefix string) int {
 	return next
 }
 
-func diskAlias(d *node) string {
+func (def *definition) diskAlias(d *node) string {
 	t, a := d.kid("target"), d.kid("address")
 	idx, _ := diskIndex(t.get("dev"))
 	switch bus := t.get("bus"); bus {
 	case "virtio", "usb", "sd", "xen":
 		return fmt.Sprintf("%s-disk%d", bus, idx)
 	case "scsi":
+		if def.isLSI(a.get("controller")) { // which knows no targets
+			return fmt.Sprintf("scsi%s-%s-%s", a.get("controller"), a.get("bus"), a.get("unit"))
+		}
 		return fmt.Sprintf("scsi%s-%s-%s-%s", a.get("controller"), a.get("bus"), a.get("target"), a.get("unit"))
 	default:
 		return fmt.Sprintf("%s%s-%s-%s", bus, a.get("controller"), a.get("bus"), a.get("unit"))
 	}
+}
+
+// isLSI tells whether a SCSI controller is of the oldest kind.
+func (def *definition) isLSI(index string) bool {
+	for _, c := range def.devices.all("controller") {
+		if c.get("type") == "scsi" && c.get("index") == index {
+			return c.get("model") == "lsilogic"
+		}
+	}
+	return false
 }
 
 func (def *definition) controllerAlias(c *node) string {

@@ -140,13 +140,13 @@ func TestAttachLive(t *testing.T) {
 		got = append(got, text)
 	}
 	want := `<controller type='scsi' index='0' model='lsilogic'>`
-	if len(got) != 2 || !strings.HasPrefix(got[0], want) || !strings.Contains(got[0], "<alias name='scsi0'/>") || !strings.Contains(got[1], "<alias name='scsi0-0-0-1'/>") {
+	if len(got) != 2 || !strings.HasPrefix(got[0], want) || !strings.Contains(got[0], "<alias name='scsi0'/>") || !strings.Contains(got[1], "<alias name='scsi0-0-1'/>") {
 		t.Errorf("plugged in: %q", got)
 	}
 	if n := len(d.Devices.Disks); n != 3 {
 		t.Errorf("the domain has %d disks", n)
 	}
-	if out, err := Detach(d, dev); err != nil || out.Disks[0].Alias.Name != "scsi0-0-0-1" {
+	if out, err := Detach(d, dev); err != nil || out.Disks[0].Alias.Name != "scsi0-0-1" {
 		t.Errorf("detach: %v, %v", out, err)
 	}
 }
