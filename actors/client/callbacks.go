@@ -16,12 +16,12 @@ import (
 
 func (c *client) eventRegister(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
 	return c.register(ctx, p, registration{object: "domain"}, true, func(int32) protocol.Encoder {
-		return &protocol.ConnectDomainEventRegisterRet{CbRegistered: 1}
+		return &protocol.ConnectDomainEventRegisterRet{}
 	})
 }
 
-func (c *client) eventDeregister(actor.Context, *rpc.Packet) (protocol.Encoder, error) {
-	_, err := c.remove(func(r *registration) bool { return r.id < 0 && r.object == "domain" && r.event == 0 },
+func (c *client) eventDeregister(_ actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
+	_, err := c.remove(p, func(r *registration) bool { return r.id < 0 && r.object == "domain" && r.event == 0 },
 		liberr.New(liberr.FromRPC, liberr.InternalError, "domain event %d not registered", 0))
 	if err != nil {
 		return nil, err
@@ -34,13 +34,8 @@ func (c *client) eventRegisterAny(ctx actor.Context, p *rpc.Packet) (protocol.En
 	if err := decode(p, &a); err != nil {
 		return nil, err
 	}
-	if e, ok := protocol.LookupEvent("domain", a.EventID); !ok || e.Legacy == nil {
-		return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "unsupported event ID %d", a.EventID)
-	}
-	for _, r := range c.events.list {
-		if r.id < 0 && r.object == "domain" && r.event == a.EventID {
-			return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "domain event %d already registered", a.EventID)
-		}
+	if err := c.legacyEvent(a.EventID); err != nil {
+		return nil, err
 	}
 	return c.register(ctx, p, registration{object: "domain", event: a.EventID}, true, func(int32) protocol.Encoder { return nil })
 }
@@ -50,8 +45,22 @@ func (c *client) eventDeregisterAny(_ actor.Context, p *rpc.Packet) (protocol.En
 	if err := decode(p, &a); err != nil {
 		return nil, err
 	}
-	return c.remove(func(r *registration) bool { return r.id < 0 && r.object == "domain" && r.event == a.EventID },
+	if err := c.legacyEvent(a.EventID); err != nil {
+		return nil, err
+	}
+	return c.remove(p, func(r *registration) bool { return r.id < 0 && r.object == "domain" && r.event == a.EventID },
 		liberr.New(liberr.FromRPC, liberr.InternalError, "domain event %d not registered", a.EventID))
+}
+
+// legacyEvent refuses events that came after the form without callback ids.
+func (c *client) legacyEvent(id int32) error {
+	if !c.opened {
+		return notOpen(protocol.ConnectDomainEventRegisterAny.Procedure)
+	}
+	if e, ok := protocol.LookupEvent("domain", id); !ok || e.Legacy == nil {
+		return liberr.New(liberr.FromRPC, liberr.InternalError, "unsupported event ID %d", id)
+	}
+	return nil
 }
 
 // callback is the part that all registrations with a callback id share.
@@ -65,11 +74,10 @@ func (c *client) callback(ctx actor.Context, p *rpc.Packet, reg registration, an
 }
 
 // drop deregisters the callback with an id.
-func (c *client) drop(object, what string, id int32) (protocol.Encoder, error) {
-	return c.remove(func(r *registration) bool {
+func (c *client) drop(p *rpc.Packet, object, what string, id int32) (protocol.Encoder, error) {
+	return c.remove(p, func(r *registration) bool {
 		return r.id == id && id >= 0 && r.object == object && r.event != call.EventMonitor
-	},
-		liberr.New(liberr.FromRPC, liberr.InternalError, "%s event callback %d not registered", what, id))
+	}, liberr.New(liberr.FromRPC, liberr.InternalError, "%s event callback %d not registered", what, id))
 }
 
 func (c *client) domainCallbackRegister(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
@@ -91,7 +99,7 @@ func (c *client) domainCallbackDeregister(_ actor.Context, p *rpc.Packet) (proto
 	if err := decode(p, &a); err != nil {
 		return nil, err
 	}
-	return c.drop("domain", "domain", a.CallbackID)
+	return c.drop(p, "domain", "domain", a.CallbackID)
 }
 
 func (c *client) networkEventRegister(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
@@ -113,7 +121,7 @@ func (c *client) networkEventDeregister(_ actor.Context, p *rpc.Packet) (protoco
 	if err := decode(p, &a); err != nil {
 		return nil, err
 	}
-	return c.drop("network", "network", a.CallbackID)
+	return c.drop(p, "network", "network", a.CallbackID)
 }
 
 func (c *client) poolEventRegister(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
@@ -135,7 +143,7 @@ func (c *client) poolEventDeregister(_ actor.Context, p *rpc.Packet) (protocol.E
 	if err := decode(p, &a); err != nil {
 		return nil, err
 	}
-	return c.drop("storage_pool", "storage pool", a.CallbackID)
+	return c.drop(p, "storage_pool", "storage pool", a.CallbackID)
 }
 
 func (c *client) nodeDeviceEventRegister(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
@@ -157,7 +165,7 @@ func (c *client) nodeDeviceEventDeregister(_ actor.Context, p *rpc.Packet) (prot
 	if err := decode(p, &a); err != nil {
 		return nil, err
 	}
-	return c.drop("node_device", "node device", a.CallbackID)
+	return c.drop(p, "node_device", "node device", a.CallbackID)
 }
 
 func (c *client) secretEventRegister(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
@@ -179,7 +187,7 @@ func (c *client) secretEventDeregister(_ actor.Context, p *rpc.Packet) (protocol
 	if err := decode(p, &a); err != nil {
 		return nil, err
 	}
-	return c.drop("secret", "secret", a.CallbackID)
+	return c.drop(p, "secret", "secret", a.CallbackID)
 }
 
 // monitorEventRegister registers for QEMU's own events, by name or by pattern.
@@ -189,7 +197,7 @@ func (c *client) monitorEventRegister(ctx actor.Context, p *rpc.Packet) (protoco
 		return nil, err
 	}
 	const allowed = virt.ConnectDomainQemuMonitorEventRegisterRegex | virt.ConnectDomainQemuMonitorEventRegisterNocase
-	if err := call.CheckFlags(a.Flags, allowed, liberr.FromQemu, "qemuConnectDomainQemuMonitorEventRegister"); err != nil {
+	if err := call.CheckFlags(a.Flags, allowed, liberr.FromNone, "virDomainQemuMonitorEventStateRegisterID"); err != nil {
 		return nil, err
 	}
 	reg := registration{object: "domain", event: call.EventMonitor}
@@ -206,7 +214,7 @@ func (c *client) monitorEventRegister(ctx actor.Context, p *rpc.Packet) (protoco
 		}
 		re, err := regexp.Compile(pattern)
 		if err != nil {
-			return nil, liberr.New(liberr.FromNone, liberr.InvalidArg, "failed to compile regex %s", *a.Event).WithCause(err)
+			return nil, liberr.New(liberr.FromNone, liberr.InvalidArg, "failed to compile regex '%s': %v", *a.Event, err)
 		}
 		reg.match = re
 	}
@@ -220,6 +228,6 @@ func (c *client) monitorEventDeregister(_ actor.Context, p *rpc.Packet) (protoco
 	if err := decode(p, &a); err != nil {
 		return nil, err
 	}
-	return c.remove(func(r *registration) bool { return r.id == a.CallbackID && r.event == call.EventMonitor },
-		liberr.New(liberr.FromRPC, liberr.InternalError, "qemu monitor event %d not registered", a.CallbackID))
+	return c.remove(p, func(r *registration) bool { return r.id == a.CallbackID && r.event == call.EventMonitor },
+		liberr.New(liberr.FromRPC, liberr.InternalError, "qemu monitor event callback %d not registered", a.CallbackID))
 }

@@ -75,6 +75,10 @@ func (c *client) call(ctx actor.Context, p *rpc.Packet) {
 		return
 	}
 	if h := local[proc]; h != nil {
+		if c.opened && c.caller.ReadOnly && proc.RefusedReadOnly(p.Payload) {
+			c.refuse(p, readOnlyError(proc))
+			return
+		}
 		ret, err := h(c, ctx, p)
 		switch {
 		case err == errLater:
@@ -127,6 +131,14 @@ func (c *client) lookup(h rpc.Header) (*protocol.Procedure, error) {
 	return proc, nil
 }
 
+// notOpen is the answer to a call that needs the connection to be open.
+func notOpen(proc *protocol.Procedure) error {
+	if secondaries[proc.Driver] != "" {
+		return liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+	}
+	return liberr.New(liberr.FromRPC, liberr.InternalError, "hypervisor connection not open")
+}
+
 // route finds the branch that serves a procedure on this connection.
 func (c *client) route(proc *protocol.Procedure) (*actor.PID, error) {
 	branch := ""
@@ -139,16 +151,16 @@ func (c *client) route(proc *protocol.Procedure) (*actor.PID, error) {
 		branch = "lockd"
 	default:
 		if !c.opened {
-			return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+			return nil, notOpen(proc)
 		}
 		branch = c.branchOf(proc.Driver)
 	}
 	if branch == "" {
-		return nil, call.Unsupported(proc, liberr.FromNone)
+		return nil, call.Unsupported(proc)
 	}
 	pid := c.conf.Branch(branch)
 	if pid == nil {
-		return nil, call.Unsupported(proc, liberr.FromNone)
+		return nil, call.Unsupported(proc)
 	}
 	return pid, nil
 }

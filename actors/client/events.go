@@ -97,19 +97,31 @@ func (c *client) eventBranch(object string) string {
 	case "node_device":
 		return c.branchOf("nodedev")
 	}
+	if !hypervisors[c.scheme] {
+		return ""
+	}
 	return c.branchOf("hypervisor")
 }
 
 // register enters a registration, and answers the packet once the branch delivers.
 func (c *client) register(ctx actor.Context, p *rpc.Packet, reg registration, legacy bool, answer func(id int32) protocol.Encoder) (protocol.Encoder, error) {
+	proc, err := c.lookup(p.Header)
+	if err != nil {
+		return nil, err
+	}
 	if !c.opened {
-		return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+		return nil, notOpen(proc)
+	}
+	if reg.event != call.EventMonitor && c.events.has(&reg) {
+		return nil, errTracked
 	}
 	branch := c.eventBranch(reg.object)
 	to := c.conf.Branch(branch)
 	if branch == "" || to == nil {
-		proc, _ := protocol.Lookup(p.Program, p.Version, p.Proc)
-		return nil, call.Unsupported(proc, liberr.FromNone)
+		if reg.object == "domain" && reg.event != call.EventMonitor {
+			proc = protocol.ConnectDomainEventCallbackRegisterAny.Procedure // the function behind all forms
+		}
+		return nil, call.Unsupported(proc)
 	}
 	reg.id = -1
 	if !legacy {
@@ -121,6 +133,10 @@ func (c *client) register(ctx actor.Context, p *rpc.Packet, reg registration, le
 	c.subscribe(ctx, branch, to, func(_ actor.Context, err *liberr.Error) {
 		if err != nil {
 			c.refuse(p, err)
+			return
+		}
+		if reg.event != call.EventMonitor && c.events.has(&reg) { // registered twice at once
+			c.refuse(p, errTracked)
 			return
 		}
 		c.events.list = append(c.events.list, reg)
@@ -152,10 +168,29 @@ func (c *client) subscribe(ctx actor.Context, branch string, to *actor.PID, then
 	ctx.Request(to, &call.Subscribe{Serial: serial})
 }
 
+// errTracked is the answer to a second registration for the same events, in whatever form.
+var errTracked = liberr.New(liberr.FromNone, liberr.InvalidArg, "event callback already tracked")
+
+// has tells whether the same events of the same object are registered for.
+func (r *registry) has(reg *registration) bool {
+	for i := range r.list {
+		o := &r.list[i]
+		if o.object == reg.object && o.event == reg.event && o.name == reg.name &&
+			(o.filter == nil) == (reg.filter == nil) && (o.filter == nil || *o.filter == *reg.filter) {
+			return true
+		}
+	}
+	return false
+}
+
 // remove drops the first registration that fits, or says that there is none.
-func (c *client) remove(fits func(*registration) bool, missing *liberr.Error) (protocol.Encoder, error) {
+func (c *client) remove(p *rpc.Packet, fits func(*registration) bool, missing *liberr.Error) (protocol.Encoder, error) {
 	if !c.opened {
-		return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+		proc, err := c.lookup(p.Header)
+		if err != nil {
+			return nil, err
+		}
+		return nil, notOpen(proc)
 	}
 	for i := range c.events.list {
 		if fits(&c.events.list[i]) {

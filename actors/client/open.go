@@ -28,6 +28,7 @@ func init() {
 		protocol.ConnectClose.Procedure:                            (*client).connectClose,
 		protocol.ConnectGetURI.Procedure:                           (*client).connectURI,
 		protocol.ConnectSupportsFeature.Procedure:                  (*client).feature,
+		protocol.ConnectGetType.Procedure:                          (*client).connectType,
 		protocol.ConnectIsSecure.Procedure:                         (*client).isSecure,
 		protocol.ConnectRegisterCloseCallback.Procedure:            (*client).registerClose,
 		protocol.ConnectUnregisterCloseCallback.Procedure:          (*client).unregisterClose,
@@ -130,31 +131,27 @@ func (c *client) resolve(name string) (scheme, uri string, err error) {
 		}
 		return c.conf.Primary, c.conf.Primary + ":///" + mode, nil
 	}
+	scheme, rest, found := strings.Cut(name, ":")
 	u, perr := url.Parse(name)
-	if perr != nil {
-		return "", "", liberr.New(liberr.FromNone, liberr.InternalError, "Unable to parse URI %s", name)
-	}
-	scheme, _, _ = strings.Cut(u.Scheme, "+")
-	if c.conf.Drivers[scheme] == "" {
+	switch {
+	case perr != nil:
+		return "", "", liberr.New(liberr.FromURI, liberr.InternalError, "Unable to parse URI %s", name)
+	case !found:
+		return "", "", liberr.New(liberr.FromNone, liberr.NoConnect, "URI '%s' does not include a driver name", name)
+	case c.conf.Drivers[scheme] == "", u.Host != "", !strings.HasPrefix(rest, "//"):
+		// Compat: a URI with a transport or a host is for the client's library; it never comes this far.
 		return "", "", liberr.New(liberr.FromNone, liberr.NoConnect, "%s", name)
-	}
-	if u.Path != "/"+mode {
-		if scheme == "qemu" {
-			what := "QEMU URI path '" + u.Path + "', try qemu:///" + mode
-			if u.Path == "" {
-				return "", "", liberr.New(liberr.FromQemu, liberr.InternalError, "no QEMU URI path given, try qemu:///%s", mode)
-			}
-			return "", "", liberr.New(liberr.FromQemu, liberr.InternalError, "unexpected %s", what)
+	case u.Path == "/"+mode:
+	case u.Path == "/session" && scheme == "qemu":
+		// Compat: libvirt's QEMU driver has always let root say so.
+	default:
+		from := liberr.FromNone
+		if scheme == "nwfilter" {
+			from = liberr.FromNwfilter
 		}
-		return "", "", liberr.New(driverDomain[scheme], liberr.InternalError, "unexpected %s URI path '%s', try %s:///%s", scheme, u.Path, scheme, mode)
+		return "", "", liberr.New(from, liberr.InternalError, "unexpected %s URI path '%s', try %s:///%s", scheme, u.Path, scheme, mode)
 	}
 	return scheme, name, nil
-}
-
-// driverDomain is the error domain in which a scheme's driver speaks.
-var driverDomain = map[string]liberr.Domain{
-	"network": liberr.FromNetwork, "storage": liberr.FromStorage, "nodedev": liberr.FromNodedev,
-	"nwfilter": liberr.FromNwfilter, "secret": liberr.FromSecret, "interface": liberr.FromInterface,
 }
 
 // connectClose answers and closes once the answer has left.
@@ -167,7 +164,7 @@ func (c *client) connectClose(ctx actor.Context, p *rpc.Packet) (protocol.Encode
 
 func (c *client) connectURI(_ actor.Context, _ *rpc.Packet) (protocol.Encoder, error) {
 	if !c.opened {
-		return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+		return nil, notOpen(protocol.ConnectGetURI.Procedure)
 	}
 	return &protocol.ConnectGetURIRet{URI: c.uri}, nil
 }
@@ -184,25 +181,37 @@ func (c *client) feature(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, er
 	case featureProgramKeepalive:
 		c.startKeepalive(ctx)
 		return yes, nil
-	case featureFDPassing:
-		if c.kind.Unix() {
-			return yes, nil
-		}
-		return &protocol.ConnectSupportsFeatureRet{}, nil
-	case featureEventCallback, featureCloseCallback:
-		if !c.opened {
-			break
-		}
-		return yes, nil
 	}
 	to, err := c.route(protocol.ConnectSupportsFeature.Procedure)
 	if err != nil {
 		return nil, err
 	}
+	switch a.Feature {
+	case featureFDPassing:
+		if c.kind.Unix() {
+			return yes, nil
+		}
+		return &protocol.ConnectSupportsFeatureRet{}, nil
+	case featureStringParameters, featureEventCallback, featureCloseCallback, featureUpdateOrder:
+		return yes, nil
+	}
 	if !hypervisors[c.scheme] {
 		return &protocol.ConnectSupportsFeatureRet{}, nil
 	}
 	c.forward(ctx, p, protocol.ConnectSupportsFeature.Procedure, to)
+	return nil, errLater
+}
+
+// connectType: a connection to a secondary driver is of that driver's type.
+func (c *client) connectType(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
+	to, err := c.route(protocol.ConnectGetType.Procedure)
+	if err != nil {
+		return nil, err
+	}
+	if !hypervisors[c.scheme] {
+		return &protocol.ConnectGetTypeRet{Type: c.scheme}, nil
+	}
+	c.forward(ctx, p, protocol.ConnectGetType.Procedure, to)
 	return nil, errLater
 }
 
@@ -222,20 +231,25 @@ func (c *client) isSecure(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, e
 // Feature numbers that the daemon answers, whatever the driver.
 const (
 	featureFDPassing        = 8
+	featureStringParameters = 9
 	featureProgramKeepalive = 10
 	featureEventCallback    = 14
 	featureCloseCallback    = 15
+	featureUpdateOrder      = 16 // networks are updated in the order of the arguments
 )
 
 func (c *client) registerClose(actor.Context, *rpc.Packet) (protocol.Encoder, error) {
 	if !c.opened {
-		return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+		return nil, notOpen(protocol.ConnectRegisterCloseCallback.Procedure)
 	}
 	c.closeWatch = true
 	return nil, nil
 }
 
 func (c *client) unregisterClose(actor.Context, *rpc.Packet) (protocol.Encoder, error) {
+	if !c.opened {
+		return nil, notOpen(protocol.ConnectUnregisterCloseCallback.Procedure)
+	}
 	c.closeWatch = false
 	return nil, nil
 }
@@ -261,7 +275,7 @@ func (c *client) setIdentity(_ actor.Context, p *rpc.Packet) (protocol.Encoder, 
 		return nil, err
 	}
 	if !c.opened {
-		return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "connection not open")
+		return nil, notOpen(protocol.ConnectSetIdentity.Procedure)
 	}
 	if c.caller.UID != 0 || !c.kind.Unix() {
 		return nil, liberr.New(liberr.FromAccess, liberr.AccessDenied, "only root may set the identity of a connection")
@@ -269,6 +283,9 @@ func (c *client) setIdentity(_ actor.Context, p *rpc.Packet) (protocol.Encoder, 
 	id := *c.caller
 	for _, par := range a.Params {
 		v := par.Value
+		if err := identityType(par.Field, v.Type); err != nil {
+			return nil, err
+		}
 		switch par.Field {
 		case virt.ConnectIdentityUserName:
 			id.User = v.S
@@ -288,10 +305,34 @@ func (c *client) setIdentity(_ actor.Context, p *rpc.Packet) (protocol.Encoder, 
 			id.X509Name = v.S
 		case virt.ConnectIdentitySelinuxContext:
 			id.SELinux = v.S
-		default:
-			return nil, liberr.New(liberr.FromNone, liberr.ArgumentUnsupported, "parameter '%s' not supported", par.Field)
 		}
 	}
 	c.caller = &id
 	return nil, nil
+}
+
+// identityType checks the type of a field of the identity.
+func identityType(field string, is int32) error {
+	var want int32
+	switch field {
+	case virt.ConnectIdentityUnixUserID, virt.ConnectIdentityUnixGroupID, virt.ConnectIdentityProcessTime:
+		want = virt.TypedParamUllong
+	case virt.ConnectIdentityProcessID:
+		want = virt.TypedParamLlong
+	case virt.ConnectIdentityUserName, virt.ConnectIdentityGroupName, virt.ConnectIdentitySASLUserName,
+		virt.ConnectIdentityX509DistinguishedName, virt.ConnectIdentitySelinuxContext:
+		want = virt.TypedParamString
+	default:
+		return liberr.New(liberr.FromNone, liberr.ArgumentUnsupported, "parameter '%s' not supported", field)
+	}
+	if is != want {
+		names := [...]string{virt.TypedParamInt: "int", virt.TypedParamUint: "uint", virt.TypedParamLlong: "llong", virt.TypedParamUllong: "ullong",
+			virt.TypedParamDouble: "double", virt.TypedParamBoolean: "boolean", virt.TypedParamString: "string"}
+		name := "unknown"
+		if is > 0 && int(is) < len(names) {
+			name = names[is]
+		}
+		return liberr.New(liberr.FromNone, liberr.InvalidArg, "invalid type '%s' for parameter '%s', expected '%s'", name, field, names[want])
+	}
+	return nil
 }

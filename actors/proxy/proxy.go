@@ -12,7 +12,6 @@ import (
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
-	"virtree/wire/liberr"
 )
 
 // New makes the branch.
@@ -27,7 +26,7 @@ func (*proxy) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *call.Call:
 		call.CloseFDs(m.FDs)
-		call.NewRequest(ctx, m).Fail(call.Unsupported(m.Proc, liberr.FromRPC))
+		call.NewRequest(ctx, m).Fail(call.Unsupported(m.Proc))
 	case *actor.Started, *actor.Stopping, *actor.Restarting:
 	default:
 		kit.Unhandled(ctx, m)

@@ -59,7 +59,7 @@ var DefaultConfig = Config{VNCListen: "127.0.0.1", SpiceListen: "127.0.0.1", Por
 func (s *shared) ask(ctx context.Context, name string, proc *protocol.Procedure, args protocol.Encoder) (*call.Reply, error) {
 	to := s.env.Branch(name)
 	if to == nil {
-		return nil, call.Unsupported(proc, liberr.FromQemu)
+		return nil, call.Unsupported(proc)
 	}
 	timeout := 30 * time.Second
 	if deadline, ok := ctx.Deadline(); ok {

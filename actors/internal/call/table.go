@@ -3,6 +3,7 @@ package call
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -102,13 +103,13 @@ func (t *Table[T]) find(p *protocol.Procedure) handler[T] {
 }
 
 // Serve hands the call to its handler; a procedure without one answers libvirt's "not supported by the
-// connection driver" in the name of the error domain from.
+// connection driver". Errors that are not libvirt's own become internal ones of the domain from.
 func (t *Table[T]) Serve(a T, ctx actor.Context, c *Call, from liberr.Domain) {
 	r := NewRequest(ctx, c)
 	h := t.find(c.Proc)
 	if h == nil {
 		CloseFDs(c.FDs)
-		r.Fail(Unsupported(c.Proc, from))
+		r.Fail(Unsupported(c.Proc))
 		return
 	}
 	if err := h(a, ctx, r); err != nil {
@@ -117,12 +118,44 @@ func (t *Table[T]) Serve(a T, ctx actor.Context, c *Call, from liberr.Domain) {
 }
 
 // Unsupported is the answer to a procedure that no route names.
-func Unsupported(p *protocol.Procedure, from liberr.Domain) *liberr.Error {
+func Unsupported(p *protocol.Procedure) *liberr.Error {
 	name := p.API
 	if name == "" || name == "-" {
 		name = p.Name
 	}
-	return liberr.NoSupport(from, name)
+	return liberr.NoSupport(DomainOf(p), name)
+}
+
+// DomainOf is the error domain of the public function behind a procedure: in libvirt that function refuses
+// what needs no driver to be refused.
+func DomainOf(p *protocol.Procedure) liberr.Domain {
+	switch {
+	case p.Program == protocol.AdminProgram:
+		return liberr.FromAdmin
+	case p.Program != protocol.RemoteProgram:
+		return liberr.FromNone
+	case strings.HasPrefix(p.API, "virDomainSnapshot"), strings.HasPrefix(p.API, "virDomainRevertToSnapshot"):
+		return liberr.FromDomainSnapshot
+	case strings.HasPrefix(p.API, "virDomainCheckpoint"):
+		return liberr.FromDomainCheckpoint
+	case strings.HasPrefix(p.API, "virNodeDevice"):
+		return liberr.FromNodedev
+	}
+	switch p.Driver {
+	case "network":
+		return liberr.FromNetwork
+	case "storage":
+		return liberr.FromStorage
+	case "nodedev":
+		return liberr.FromNodedev
+	case "secret":
+		return liberr.FromSecret
+	case "nwfilter":
+		return liberr.FromNwfilter
+	case "interface":
+		return liberr.FromInterface
+	}
+	return liberr.FromDomain
 }
 
 // Route is one line of a Table.
