@@ -13,9 +13,6 @@ func (st *status) allocate(p *port, ports map[protocol.UUID]*port) error {
 	def := st.def
 	group := def.portgroup(p.group)
 	if group != nil {
-		if p.group == "" {
-			p.group = group.name
-		}
 		if p.bandwidth == nil {
 			p.bandwidth = group.bandwidth
 		}
@@ -47,9 +44,7 @@ func (st *status) allocate(p *port, ports map[protocol.UUID]*port) error {
 	if err := def.checkVPort(p); err != nil {
 		return err
 	}
-	if p.vlan != nil && !def.takesVLAN(p) {
-		return unsupported("an interface connecting to network '%s' is requesting a vlan tag, but that is not supported for this type of network", def.name)
-	}
+	p.vport.fill()
 	return st.giveFloor(p)
 }
 
@@ -61,18 +56,6 @@ func (d *definition) portgroup(name string) *portgroup {
 		}
 	}
 	return nil
-}
-
-func (d *definition) takesVLAN(p *port) bool {
-	switch p.plug.typ {
-	case plugHostdev:
-		return true
-	case plugDirect:
-		return p.plug.mode == modePassthrough
-	case plugBridge:
-		return p.vport != nil && p.vport.typ == "openvswitch"
-	}
-	return false
 }
 
 // checkVPort refuses a virtual port that the way of connecting cannot have.
@@ -199,10 +182,27 @@ func mergeVPorts(own, network *vport, g *portgroup) (*vport, error) {
 	return out, out.check()
 }
 
+// fill makes up the identifiers that every port of these types must have.
+func (v *vport) fill() {
+	if v == nil {
+		return
+	}
+	id := newUUID()
+	switch {
+	case v.typ == "openvswitch" && v.ifaceID == nil:
+		v.ifaceID = &id
+	case v.typ == "802.1Qbg" && v.instance == nil:
+		v.instance = &id
+	}
+}
+
 // giveFloor reserves a guaranteed bandwidth on the network's bridge and gives the port its class of tc.
 func (st *status) giveFloor(p *port) error {
-	if p.bandwidth == nil || p.bandwidth.in == nil || p.bandwidth.in.floor == 0 || p.plug.typ != plugNetwork {
+	if p.bandwidth == nil || p.bandwidth.in == nil || p.bandwidth.in.floor == 0 {
 		return nil
+	}
+	if p.plug.typ != plugNetwork {
+		return liberr.New(from, liberr.OperationUnsupported, "Invalid use of 'floor' on interface with MAC address %s - 'floor' is only supported for interface type 'network' with forward type 'nat', 'route', 'open' or none", p.mac)
 	}
 	floor := p.bandwidth.in.floor
 	if st.def.bandwidth == nil || st.def.bandwidth.in == nil {

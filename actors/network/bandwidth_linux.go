@@ -57,7 +57,7 @@ func setBandwidth(name string, b *bandwidth, whole bool) error {
 				return bandwidthError(name, err)
 			}
 		}
-		if err := netlink.QdiscAdd(fair(index, leaf)); err != nil {
+		if err := addFair(index, leaf); err != nil {
 			return bandwidthError(name, err)
 		}
 	}
@@ -86,6 +86,15 @@ func fair(index int, minor uint16) *netlink.Sfq {
 	return &netlink.Sfq{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(minor, 0), Parent: netlink.MakeHandle(1, minor)}, Perturb: 10}
 }
 
+// addFair shares a class fairly between its connections. A kernel without SFQ shapes all the same.
+func addFair(index int, minor uint16) error {
+	err := netlink.QdiscReplace(fair(index, minor))
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
 func police(index int, out *rate) error {
 	ingress := &netlink.Ingress{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_INGRESS}}
 	if err := netlink.QdiscAdd(ingress); err != nil {
@@ -100,9 +109,10 @@ func police(index int, out *rate) error {
 	action.Burst = uint32(min(burst*kibi, math.MaxUint32))
 	action.Mtu = 64 * kibi
 	action.ExceedAction = netlink.TC_POLICE_SHOT
-	return netlink.FilterAdd(&netlink.MatchAll{
+	return netlink.FilterAdd(&netlink.U32{
 		FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: netlink.MakeHandle(0xffff, 0), Priority: 1, Protocol: unix.ETH_P_ALL},
-		Actions:     []netlink.Action{action},
+		ClassId:     netlink.MakeHandle(0, 1),
+		Police:      action,
 	})
 }
 
@@ -142,7 +152,7 @@ func plugBandwidth(def *definition, p *port, sum uint64) error {
 	if err := netlink.ClassReplace(class(index, rootClass, minor, p.bandwidth.in.floor, peak, 0)); err != nil {
 		return bandwidthError(def.bridge, err)
 	}
-	if err := netlink.QdiscReplace(fair(index, minor)); err != nil {
+	if err := addFair(index, minor); err != nil {
 		return bandwidthError(def.bridge, err)
 	}
 	if err := netlink.FilterReplace(macFilter(index, p)); err != nil {

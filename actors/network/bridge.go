@@ -17,6 +17,9 @@ import (
 // dnsmasq. Whatever was done is undone when a later step fails.
 func (s *shared) bringUp(ctx context.Context, undo *kit.Undo, def *definition) (*started, error) {
 	live := def.clone()
+	if f := &live.forward; f.mode == modeNAT && f.ports[1] == 0 {
+		f.ports = defaultPorts // shown by the running network
+	}
 	up := &started{status: newStatus(live)}
 	if tainted, err := s.hook(ctx, def, hookStart, ""); err != nil {
 		return nil, err
@@ -83,7 +86,11 @@ func (s *shared) bringUpBridge(ctx context.Context, undo *kit.Undo, def *definit
 		if proc, err = s.startDnsmasq(ctx, def); err != nil {
 			return nil, err
 		}
-		undo.Add("stop dnsmasq", func(ctx context.Context) error { return proc.kill(ctx) })
+		undo.Add("stop dnsmasq", func(ctx context.Context) error {
+			err := proc.kill(ctx)
+			proc.close()
+			return errors.Join(err, os.Remove(s.runPath(def.name, ".pid")))
+		})
 	}
 	if def.bandwidth != nil {
 		if err := setBandwidth(def.bridge, def.bandwidth, true); err != nil {
@@ -114,7 +121,7 @@ func (s *shared) takeDown(ctx context.Context, def *definition, proc *process) {
 	}
 	_, err := s.hook(ctx, def, hookStopped, "")
 	note("run the hook", err)
-	note("remove the ports", os.RemoveAll(s.portsDir(def.name)))
+	note("remove the ports", os.RemoveAll(s.runPath(def.name, "")))
 	note("remove the pid file", os.Remove(s.runPath(def.name, ".pid")))
 	note("remove the status", os.Remove(s.statusPath(def.name)))
 	if !exists(s.configPath(def.name)) {
@@ -131,7 +138,6 @@ func (s *shared) dropFiles(def *definition) {
 	}
 	if def.bridge != "" {
 		_ = disk.Remove(s.dnsmasqPath(def.bridge, ".status"))
-		_ = os.Remove(s.dnsmasqPath(def.bridge, ".status.lock"))
 		_ = disk.Remove(s.dnsmasqPath(def.bridge, ".macs"))
 	}
 }

@@ -21,7 +21,7 @@ func tryOutput(line string) string {
 // port makes a port on a network.
 func (l *lab) port(n protocol.Network, mac, more string) protocol.NetworkPort {
 	l.t.Helper()
-	doc := "<networkport><owner><name>guest</name><uuid>0f0f0f0f-0000-4000-8000-0000000000bb</uuid></owner><mac address='" + mac + "'/>" + more + "</networkport>"
+	doc := "<networkport><uuid>" + newUUID().String() + "</uuid><owner><name>guest</name><uuid>0f0f0f0f-0000-4000-8000-0000000000bb</uuid></owner><mac address='" + mac + "'/>" + more + "</networkport>"
 	p, err := branchtest.Do(l.c, protocol.NetworkPortCreateXML, &protocol.NetworkPortCreateXMLArgs{Network: n, XML: doc})
 	if err != nil {
 		l.t.Fatal(err)

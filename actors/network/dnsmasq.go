@@ -185,11 +185,15 @@ func (s *shared) confDHCP(def *definition, add func(string, ...any)) {
 }
 
 func (s *shared) confRA(def *definition, add func(string, ...any)) {
-	add("enable-ra")
 	for i := range def.ips {
-		ip := &def.ips[i]
-		if ip.address.Is6() && !ip.dhcp() {
-			add("dhcp-range=%s,ra-only", ip.net().Addr())
+		if def.ips[i].address.Is6() && def.ips[i].dhcp() {
+			add("enable-ra")
+			return
+		}
+	}
+	for i := range def.ips {
+		if def.ips[i].address.Is6() {
+			add("dhcp-range=%s,ra-only", def.ips[i].address)
 		}
 	}
 }
@@ -272,7 +276,7 @@ func hostsFile(def *definition) string {
 func namesFile(def *definition) string {
 	var b strings.Builder
 	for _, h := range def.dns.hosts {
-		b.WriteString(h.ip.String() + "\t" + strings.Join(h.names, "\t") + "\n")
+		b.WriteString(h.ip.String() + "\t" + strings.Join(h.names, "\t") + "\t\n")
 	}
 	return b.String()
 }

@@ -26,7 +26,7 @@ func (n *network) affected(flags uint32) (affect, error) {
 		return a, liberr.New(from, liberr.OperationInvalid, "network is not running")
 	}
 	if a.config && n.config == nil {
-		return a, liberr.New(from, liberr.OperationInvalid, "transient networks do not have any persistent config")
+		return a, liberr.New(from, liberr.OperationInvalid, "cannot change persistent config of a transient network")
 	}
 	return a, nil
 }

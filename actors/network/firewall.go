@@ -107,6 +107,10 @@ func (d *definition) rules(six bool) (out []rule) {
 	return append(out, nat...)
 }
 
+// defaultPorts are what translated traffic comes from: those below 1024 are what servers trust, so a guest's traffic must
+// not come from one.
+var defaultPorts = [2]uint16{1024, 65535}
+
 // natRules translate what leaves the network, but for multicast and broadcast, which stay on the link.
 func (d *definition) natRules(ip *ipDef, fwd string) (out []rule) {
 	local := []string{"224.0.0.0/24", "255.255.255.255/32"}
@@ -122,8 +126,7 @@ func (d *definition) natRules(ip *ipDef, fwd string) (out []rule) {
 	}
 	for _, proto := range []string{"tcp", "udp"} {
 		p := r
-		// Ports below 1024 are what servers trust: by default a guest's traffic must not come from one.
-		p.proto, p.ports = proto, [2]uint16{1024, 65535}
+		p.proto, p.ports = proto, defaultPorts
 		if d.forward.ports[1] != 0 {
 			p.ports = d.forward.ports
 		}

@@ -59,7 +59,7 @@ func helpLease(args []string, getenv func(string) string, out io.Writer, now tim
 	default:
 		return nil
 	}
-	unlock, err := lockFile(path + ".lock")
+	unlock, err := lockDir(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func helpLease(args []string, getenv func(string) string, out io.Writer, now tim
 	all = slices.DeleteFunc(all, func(l leaseEntry) bool { return l.Expiry != 0 && l.Expiry < now.Unix() })
 	if action == "init" {
 		printLeases(out, all)
-		if len(all) == before {
+		if _, err := os.Stat(path); err == nil && len(all) == before {
 			return nil
 		}
 		return storeLeases(path, all)
@@ -153,9 +153,10 @@ func storeLeases(path string, all []leaseEntry) error {
 	return disk.WriteVolatile(path, append(text, '\n'), 0o644)
 }
 
-// lockFile takes an exclusive lock, which ends with the process at the latest.
-func lockFile(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o644)
+// lockDir takes an exclusive lock on a folder, which ends with the process at the latest. The file in it cannot be locked
+// itself, because it is replaced.
+func lockDir(path string) (unlock func(), err error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package network
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 
 	"virtree/actors/internal/disk"
 	"virtree/wire/liberr"
@@ -47,6 +48,8 @@ func (s *shared) dropPort(network string, id protocol.UUID) error {
 	if err := os.Remove(s.portPath(network, id)); err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	_ = os.Remove(s.portsDir(network)) // refused while there are others
+	if os.Remove(s.portsDir(network)) == nil { // refused while there are others
+		_ = os.Remove(filepath.Dir(s.portsDir(network)))
+	}
 	return nil
 }

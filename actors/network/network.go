@@ -294,7 +294,14 @@ func (n *network) undefine(ctx actor.Context, r *call.Request, _ *protocol.Netwo
 			if _, _, err := n.life().on(orderUndefine, name); err != nil {
 				return nil, err
 			}
-			return func(context.Context, *kit.Undo) (any, error) { return nil, drv.dropConfig(name) }, nil
+			def, active := n.config, n.live != nil
+			return func(context.Context, *kit.Undo) (any, error) {
+				if err := drv.dropConfig(name); err != nil || active {
+					return nil, err
+				}
+				drv.dropFiles(def)
+				return nil, nil
+			}, nil
 		},
 		apply: func(n *network, ctx actor.Context, _ any) (protocol.Encoder, error) {
 			_, event, _ := n.life().on(orderUndefine, name)

@@ -13,7 +13,7 @@ import (
 //	/etc/libvirt/qemu/networks/NET.xml              persistent definition
 //	/etc/libvirt/qemu/networks/autostart/NET.xml    link to it
 //	/run/libvirt/network/NET.xml, NET.pid           while it is active: status, dnsmasq's process
-//	/run/libvirt/network/NET.ports/UUID.xml         its ports
+//	/run/libvirt/network/NET/ports/UUID.xml         its ports
 //	/var/lib/libvirt/dnsmasq/NET.{conf,hostsfile,addnhosts}, BRIDGE.{status,macs}
 
 func (s *shared) configPath(name string) string {

@@ -68,7 +68,7 @@ func parsePort(doc string) (*port, error) {
 		}
 		p.uuid = id
 	} else {
-		p.uuid = newUUID()
+		return nil, liberr.New(from, liberr.InternalError, "network port has no uuid")
 	}
 	owner := root.kid("owner")
 	if p.owner = owner.kid("name").content(); p.owner == "" {
@@ -228,7 +228,9 @@ func parsePCIName(s string) *pciAddr {
 
 // Ports on disk: a file each below the network's folder, which ends with the boot.
 
-func (s *shared) portsDir(network string) string { return s.runPath(network, ".ports") }
+func (s *shared) portsDir(network string) string {
+	return filepath.Join(s.runPath(network, ""), "ports")
+}
 
 func (s *shared) portPath(network string, id protocol.UUID) string {
 	return filepath.Join(s.portsDir(network), id.String()+".xml")

@@ -33,6 +33,9 @@ func (n *network) sortedPorts() []*port {
 }
 
 func (n *network) listPorts(_ actor.Context, _ *call.Request, a *protocol.NetworkListAllPortsArgs) (*protocol.NetworkListAllPortsRet, error) {
+	if n.live == nil {
+		return nil, inactive(n.name)
+	}
 	ret := &protocol.NetworkListAllPortsRet{Ret: uint32(len(n.ports))}
 	if a.NeedResults != 0 {
 		for _, p := range n.sortedPorts() {
@@ -58,6 +61,9 @@ func inactive(name string) error {
 }
 
 func (n *network) portXML(_ actor.Context, _ *call.Request, a *protocol.NetworkPortGetXMLDescArgs) (*protocol.NetworkPortGetXMLDescRet, error) {
+	if n.live == nil {
+		return nil, inactive(n.name)
+	}
 	p, err := n.findPort(a.Port.UUID)
 	if err != nil {
 		return nil, err
@@ -93,7 +99,7 @@ func (n *network) createPort(ctx actor.Context, r *call.Request, a *protocol.Net
 				return nil, inactive(n.name)
 			}
 			if n.ports[p.uuid] != nil {
-				return nil, liberr.New(from, liberr.NetworkPortExist, "%s", p.uuid)
+				return nil, liberr.New(from, liberr.NetworkPortExist, "Network port with UUID %s already exists", p.uuid)
 			}
 			st := n.live.clone()
 			if err := st.allocate(p, n.ports); err != nil {
@@ -138,12 +144,12 @@ func (n *network) deletePort(ctx actor.Context, r *call.Request, a *protocol.Net
 	n.begin(ctx, &task{
 		name: "delete port", req: r,
 		decide: func(n *network) (work, error) {
+			if n.live == nil {
+				return nil, inactive(n.name)
+			}
 			p, err := n.findPort(id)
 			if err != nil {
 				return nil, err
-			}
-			if n.live == nil {
-				return nil, inactive(n.name)
 			}
 			st := n.live.clone()
 			st.takeFloor(p)
@@ -182,6 +188,9 @@ func (n *network) deletePort(ctx actor.Context, r *call.Request, a *protocol.Net
 // Parameters of a port are its bandwidth.
 
 func (n *network) portParameters(_ actor.Context, _ *call.Request, a *protocol.NetworkPortGetParametersArgs) (*protocol.NetworkPortGetParametersRet, error) {
+	if n.live == nil {
+		return nil, inactive(n.name)
+	}
 	p, err := n.findPort(a.Port.UUID)
 	if err != nil {
 		return nil, err
@@ -247,6 +256,9 @@ func (n *network) setPortParameters(ctx actor.Context, r *call.Request, a *proto
 	n.begin(ctx, &task{
 		name: "set port parameters", req: r,
 		decide: func(n *network) (work, error) {
+			if n.live == nil {
+				return nil, inactive(n.name)
+			}
 			old, err := n.findPort(id)
 			if err != nil {
 				return nil, err
