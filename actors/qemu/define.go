@@ -76,6 +76,10 @@ func (d *domain) undefine(ctx actor.Context, r *call.Request, flags uint32) erro
 	if d.saved && flags&virt.DomainUndefineManagedSave == 0 {
 		return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "Refusing to undefine while domain managed save image exists")
 	}
+	snapshots, err := d.snapshotsOnUndefine(flags)
+	if err != nil {
+		return err
+	}
 	nvram, err := d.nvramToRemove(flags)
 	if err != nil {
 		return err
@@ -95,6 +99,9 @@ func (d *domain) undefine(ctx actor.Context, r *call.Request, flags uint32) erro
 				if err := disk.Remove(path); err != nil {
 					return nil, liberr.System(liberr.FromQemu, err, "failed to remove '%s'", path)
 				}
+			}
+			if err := removeSnapshotDir(snapshots); err != nil {
+				return nil, liberr.System(liberr.FromQemu, err, "failed to remove '%s'", snapshots)
 			}
 			if err := drv.dropConfig(name); err != nil {
 				return nil, liberr.System(liberr.FromDomain, err, "cannot remove config %s", drv.configPath(name))

@@ -46,6 +46,7 @@ type domain struct {
 
 	consoles consoles
 
+	snaps     snapshotList
 	blockJobs map[string]*blockJob // by the target of their disk
 	async     *asyncJob            // the long job that runs
 	completed *asyncJob            // the last one that ended well, until a client has asked for it
@@ -248,7 +249,7 @@ func (d *domain) id() int32 {
 func (d *domain) tell(ctx actor.Context) {
 	s := Summary{
 		Name: d.name, UUID: d.uuid, ID: d.id(), State: d.life.State, Reason: d.life.Reason, Updated: d.updated,
-		Persistent: d.config != nil, Autostart: d.autostart, Saved: d.saved,
+		Persistent: d.config != nil, Autostart: d.autostart, Saved: d.saved, Snapshot: len(d.snaps.all) > 0,
 	}
 	ctx.Send(d.parent, &summaryChanged{s})
 }

@@ -277,6 +277,7 @@ func (dr *driver) load(ctx actor.Context) {
 				continue
 			}
 			e.Persistent, e.Autostart, e.Saved = f.seed.config != "", f.seed.autostart, f.seed.saved
+			e.Snapshot = len(f.seed.snaps.all) > 0
 			if id, state, ok := scanStatus(f.seed.status); ok { // what it is until its actor knows better
 				e.ID, e.State = id, state // the reason follows
 				dr.byID[id] = e
@@ -353,6 +354,7 @@ func (s *shared) scan() ([]*onDisk, error) {
 		o.seed.config = strings.TrimRight(stripHeader(text), "\n") + "\n"
 		o.seed.autostart = exists(s.autostartPath(o.name))
 		o.seed.saved = exists(s.savePath(o.name))
+		o.seed.snaps = s.readSnapshots(o.name)
 	})
 	if err != nil {
 		return order, err

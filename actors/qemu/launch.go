@@ -72,12 +72,15 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 		}
 	}
 	command.AssignNodes(p.def)
-	if p.from != nil {
+	if p.from != nil && !p.from.fromSnapshot {
 		p.rt.Incoming = "defer"
 	}
 	cmd, err := command.Build(p.def, p.caps, p.rt)
 	if err != nil {
 		return nil, err
+	}
+	if p.from != nil && p.from.point != "" {
+		cmd.Args = append(cmd.Args, "-loadvm", p.from.point)
 	}
 	proc, err := p.exec(cmd, undo)
 	if err != nil {

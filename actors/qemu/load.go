@@ -28,6 +28,7 @@ type seed struct {
 	status    string
 	autostart bool
 	saved     bool
+	snaps     snapshotList
 }
 
 // load finds the domain's state: from the seed the first time, from disk after a restart, and from the
@@ -43,7 +44,7 @@ func (d *domain) load(ctx actor.Context) {
 	self, system, serial := ctx.Self(), ctx.ActorSystem(), uint64(drv.runs.Next())
 	if s != nil && s.status == "" {
 		d.config = storedDocument(s.config, &drv.xmlEnv)
-		d.autostart, d.saved = s.autostart, s.saved
+		d.autostart, d.saved, d.snaps = s.autostart, s.saved, s.snaps
 		d.becomeReady(ctx)
 		return
 	}
@@ -85,6 +86,7 @@ type adopted struct {
 	config    *document
 	autostart bool
 	saved     bool
+	snaps     snapshotList
 
 	// Of a running guest.
 	live  *document
@@ -122,12 +124,13 @@ func readSeed(drv *shared, name string, uuid protocol.UUID) (*seed, error) {
 	}
 	s.autostart = exists(drv.autostartPath(name))
 	s.saved = exists(drv.savePath(name))
+	s.snaps = drv.readSnapshots(name)
 	return s, nil
 }
 
 // adopt looks for the guest's process and opens its monitor.
 func adopt(ctx context.Context, drv *shared, s *seed, h qmp.Handler) (*adopted, error) {
-	a := &adopted{autostart: s.autostart, saved: s.saved, id: -1}
+	a := &adopted{autostart: s.autostart, saved: s.saved, snaps: s.snaps, id: -1}
 	if s.config != "" {
 		a.config = storedDocument(s.config, &drv.xmlEnv)
 	}
@@ -212,7 +215,7 @@ func reconcile(l life, now qmp.Status) life {
 // adopted puts what was found in place.
 func (d *domain) adopted(ctx actor.Context, a *adopted) {
 	run := d.run
-	d.config, d.autostart, d.saved = a.config, a.autostart, a.saved
+	d.config, d.autostart, d.saved, d.snaps = a.config, a.autostart, a.saved, a.snaps
 	if a.live == nil {
 		run.release()
 		d.run = nil

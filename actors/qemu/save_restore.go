@@ -128,10 +128,12 @@ func sameMachine(given, def *libvirtxml.Domain) error {
 
 // restoring is a start from a saved state instead of a cold one.
 type restoring struct {
-	path    string
-	flags   uint32 // DomainSaveRunning, DomainSavePaused override what the image says
-	managed bool   // the domain's own image: its definition counts, and it goes when it has served
-	discard bool   // a cold start is wanted all the same: the image goes unused
+	path         string
+	flags        uint32 // DomainSaveRunning, DomainSavePaused override what the image says
+	managed      bool   // the domain's own image: its definition counts, and it goes when it has served
+	point        string // of a snapshot inside the images, instead of a file
+	fromSnapshot bool
+	discard      bool // a cold start is wanted all the same: the image goes unused
 
 	img  *saveImage
 	file *os.File
@@ -141,7 +143,7 @@ type restoring struct {
 // openState is a launch's first step when there is a state to start from.
 func (p *launchPlan) openState(_ context.Context, undo *kit.Undo) error {
 	from := p.from
-	if from == nil {
+	if from == nil || from.fromSnapshot {
 		return nil
 	}
 	if from.discard {
@@ -187,7 +189,7 @@ func (p *launchPlan) openState(_ context.Context, undo *kit.Undo) error {
 // receive lets QEMU take the state in.
 func (p *launchPlan) receive(ctx context.Context, mon *qmp.Client) error {
 	from := p.from
-	if from == nil {
+	if from == nil || from.fromSnapshot {
 		return nil
 	}
 	err := from.receive(ctx, mon)
@@ -267,7 +269,7 @@ func (from *restoring) follow(ctx context.Context, mon *qmp.Client) error {
 
 // heard wakes the launch that waits for a migration.
 func (from *restoring) heard(ev qmp.Event) {
-	if ev.Name != "MIGRATION" {
+	if ev.Name != "MIGRATION" || from.wake == nil {
 		return
 	}
 	select {
@@ -278,16 +280,23 @@ func (from *restoring) heard(ev qmp.Event) {
 
 // restored is the part of a start that differs for a guest which goes on where it stood.
 func (d *domain) restored(ctx actor.Context, p *launchPlan, early []qmp.Event) {
-	d.lifecycle(ctx, virt.DomainEventStarted, virt.DomainEventStartedRestored)
+	started, suspended, running := int32(virt.DomainEventStartedRestored), int32(virt.DomainEventSuspendedRestored), int32(virt.DomainRunningRestored)
+	if p.from.fromSnapshot {
+		started, suspended, running = virt.DomainEventStartedFromSnapshot, virt.DomainEventSuspendedFromSnapshot, virt.DomainRunningFromSnapshot
+	}
+	d.lifecycle(ctx, virt.DomainEventStarted, started)
 	d.life = life{virt.DomainPaused, virt.DomainPausedMigration} // Compat: libvirt never corrects this reason
-	d.run.resume = virt.DomainRunningRestored
+	if p.from.fromSnapshot {
+		d.life.Reason = virt.DomainPausedFromSnapshot
+	}
+	d.run.resume = running
 	for _, ev := range early {
 		d.qemuEvent(ctx, ev)
 	}
 	if p.paused {
-		d.lifecycle(ctx, virt.DomainEventSuspended, virt.DomainEventSuspendedRestored)
+		d.lifecycle(ctx, virt.DomainEventSuspended, suspended)
 	} else if d.life.State == virt.DomainPaused {
-		d.turn(ctx, triggerResumed, virt.DomainRunningRestored, virt.DomainEventResumedFromSnapshot)
+		d.turn(ctx, triggerResumed, running, virt.DomainEventResumedFromSnapshot)
 	}
 	if p.from.managed {
 		d.saved = false
