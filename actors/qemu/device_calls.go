@@ -132,6 +132,9 @@ func (d *domain) deviceTask(ctx actor.Context, r *call.Request, flags uint32, wo
 		},
 		failed: func(d *domain, ctx actor.Context, err error) error {
 			j.finish(d, ctx)
+			if r == nil {
+				d.log.Warn().Err(err).Msg("cannot finish the removal of a device")
+			}
 			return err
 		},
 	})

@@ -9,6 +9,7 @@ import (
 	"virtree/actors/internal/kit"
 	"virtree/actors/qemu/command"
 	"virtree/actors/qemu/domxml"
+	"virtree/actors/qemu/qmp"
 )
 
 // changeMedium puts another medium, or none, into a removable drive:
@@ -82,7 +83,12 @@ func (j *deviceJob) exchange(ctx context.Context, undo *kit.Undo, old *libvirtxm
 			return err
 		}
 		if back != nil {
-			undo.Add(back.Execute, func(ctx context.Context) error { return j.mon.Execute(ctx, back.Execute, back.Arguments, nil) })
+			undo.Add(back.Execute, func(ctx context.Context) error {
+				if back.Execute == "blockdev-insert-medium" {
+					_ = j.reopen(ctx, old) // it says by itself when the tray is closed
+				}
+				return j.mon.Execute(ctx, back.Execute, back.Arguments, nil)
+			})
 		}
 		return nil
 	}
@@ -102,7 +108,14 @@ func (j *deviceJob) exchange(ctx context.Context, undo *kit.Undo, old *libvirtxm
 		}
 	}
 	for _, s := range insert.Steps[last:] {
-		if err := run(s.QMP, s.Undo); err != nil {
+		err := run(s.QMP, s.Undo)
+		if err != nil && s.Execute == "blockdev-insert-medium" {
+			// A guest that resets its drive closes the tray under our hands.
+			if err = j.reopen(ctx, old); err == nil {
+				err = run(s.QMP, s.Undo)
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -112,6 +125,11 @@ func (j *deviceJob) exchange(ctx context.Context, undo *kit.Undo, old *libvirtxm
 		}
 	}
 	return nil
+}
+
+// reopen opens the tray of a drive again.
+func (j *deviceJob) reopen(ctx context.Context, d *libvirtxml.DomainDisk) error {
+	return qmp.BlockdevOpenTray(ctx, j.mon, diskAlias(d), true)
 }
 
 // putBack is what undoes a step of the ejection.
