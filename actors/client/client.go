@@ -96,6 +96,10 @@ func (c *client) Receive(ctx actor.Context) {
 		c.answered(ctx, m.Serial, m)
 	case *call.Event:
 		c.event(m)
+	case *call.SubscriptionLost:
+		if from := ctx.Sender(); from != nil && c.events.lost(from) {
+			c.resubscribeLater(ctx)
+		}
 	case *streamOver:
 		c.streamOver(ctx, m)
 	case *kit.Done[struct{}]:

@@ -16,7 +16,7 @@
 // client sends faster than it is served waits in its own backlog, and when that is full, in its socket.
 //
 // Messages in: packet and hangup (from the reader), call.Reply, call.SubscribeResult,
-// call.StreamResult, call.Event, Disconnect. Out: call.Call, call.Subscribe, call.Unsubscribe,
+// call.StreamResult, call.Event, call.SubscriptionLost, Disconnect. Out: call.Call, call.Subscribe, call.Unsubscribe,
 // call.StreamEnded; Closed to the server. When a Client dies its socket is closed, its streams are cut
 // and the branches drop its subscriptions; objects that follow a client (autodestroy) watch its PID.
 //

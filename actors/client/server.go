@@ -1,9 +1,9 @@
 package client
 
 import (
-	"context"
 	"fmt"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -13,8 +13,6 @@ import (
 	"virtree/actors/internal/kit"
 	"virtree/sockets"
 	"virtree/wire/rpc"
-
-	"os"
 )
 
 // Server is the actor above the clients of one server: it admits connections up to the limits and knows
@@ -24,7 +22,8 @@ type server struct {
 	nextID  uint64
 	clients map[uint64]*member
 	unauth  int
-	paused  bool // shutting down: nobody is let in
+	waiting []*accepted // for a place, first come first
+	paused  bool        // shutting down: nobody is let in
 }
 
 // member is one connected client as the server sees it.
@@ -38,17 +37,9 @@ type member struct {
 // NewServer makes the actor of a server. Connections reach it with Serve.
 func NewServer(conf *Config) actor.Producer {
 	conf.calls = &atomic.Int64{}
+	conf.seats = make(chan struct{}, waitingRoom)
 	return func() actor.Actor { return &server{conf: conf, clients: map[uint64]*member{}} }
 }
-
-// accepted is a connection that is ready to speak the protocol.
-type accepted struct {
-	conn *sockets.Conn
-	peer sockets.Peer
-}
-
-// Discard closes a connection that no server took.
-func (a *accepted) Discard() { _ = a.conn.Close() }
 
 // authDone tells that a client is authenticated.
 type authDone struct{ id uint64 }
@@ -83,42 +74,6 @@ type SetLimits struct{ Limits Limits }
 // Drain closes all connections and admits no more; for shutdown.
 type Drain struct{}
 
-// Serve accepts until the listener is closed and passes each connection to the server's actor. It runs in
-// a goroutine of its own, and starts one more for each TLS handshake.
-func Serve(root *actor.RootContext, to *actor.PID, l *sockets.Listener, conf *Config) error {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		if l.Kind == sockets.TLS {
-			go admit(root, to, conn, conf)
-			continue
-		}
-		admit(root, to, conn, conf)
-	}
-}
-
-// handshakeTimeout bounds how long a silent TLS peer is kept.
-const handshakeTimeout = 10 * time.Second
-
-func admit(root *actor.RootContext, to *actor.PID, conn *sockets.Conn, conf *Config) {
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
-	defer cancel()
-	if err := conn.Handshake(ctx); err != nil {
-		conf.Log.Warn().Err(err).Msg("client refused in the handshake")
-		_ = conn.Close()
-		return
-	}
-	peer, err := conn.Peer()
-	if err != nil {
-		conf.Log.Warn().Err(err).Msg("client refused: its identity is unknown")
-		_ = conn.Close()
-		return
-	}
-	root.Send(to, &accepted{conn, peer})
-}
-
 // Receive is the server's table of contents.
 func (s *server) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
@@ -130,45 +85,95 @@ func (s *server) Receive(ctx actor.Context) {
 		if c := s.clients[m.id]; c != nil && !c.authed {
 			c.authed = true
 			s.unauth--
+			s.next(ctx)
 		}
 	case *actor.Terminated:
 		s.left(m.Who)
+		s.next(ctx)
 	case *List:
 		ctx.Respond(s.list())
 	case *SetLimits:
 		conf := *s.conf
 		conf.Limits = m.Limits
 		s.conf = &conf
+		s.next(ctx)
 		if ctx.Sender() != nil {
 			ctx.Respond(s.list())
 		}
 	case *Drain:
 		s.paused = true
+		s.turnAway()
 		for _, c := range s.clients {
 			ctx.Stop(c.pid)
 		}
-	case *actor.Started, *actor.Stopping, *actor.Restarting:
+	case *actor.Started:
+		s.changed() // also after a crash, which took all clients along
+	case *actor.Stopping, *actor.Restarting:
+		s.turnAway()
 	default:
 		kit.Unhandled(ctx, m)
 	}
 }
 
-// accept starts the actor of a new client, unless the server is full.
+// accept lets a connection in, or keeps it until there is room, as libvirt does: a crowd is served in turn and
+// not turned away.
 func (s *server) accept(ctx actor.Context, a *accepted) {
-	if why := s.admit(ctx, a.conn.Transport(), a.peer, nil); why != "" {
-		_ = a.conn.Close()
+	if s.paused {
+		a.Discard()
+		return
+	}
+	s.waiting = append(s.waiting, a)
+	s.next(ctx)
+	if n := len(s.waiting); n > 0 && s.waiting[n-1] == a {
+		s.conf.Log.Warn().Int("clients", len(s.clients)).Int("max", s.conf.Limits.Clients).Int("unauthenticated", s.unauth).
+			Msg("too many active clients: connection from " + a.peer.RemoteAddr() + " waits")
 	}
 }
 
-// admit starts a client's actor on a connection, or says why not. handed is what comes with a connection that
-// another process has begun with: its client is authenticated.
-func (s *server) admit(ctx actor.Context, conn net.Conn, peer sockets.Peer, handed *Adopt) (why string) {
+// next lets those in for whom there is room.
+func (s *server) next(ctx actor.Context) {
+	still := s.waiting[:0]
+	for _, a := range s.waiting {
+		if !s.room(s.must(a.peer, nil)) {
+			still = append(still, a)
+			continue
+		}
+		if why := s.admit(ctx, a.conn.Transport(), a.peer, nil); why != "" {
+			_ = a.conn.Close()
+		}
+		a.decided()
+	}
+	clear(s.waiting[len(still):])
+	s.waiting = still
+}
+
+// turnAway closes what waits.
+func (s *server) turnAway() {
+	for _, a := range s.waiting {
+		a.Discard()
+	}
+	s.waiting = nil
+}
+
+// must tells whether a client has to authenticate. A connection that another process has begun with is
+// authenticated.
+func (s *server) must(peer sockets.Peer, handed *Adopt) bool {
+	return handed == nil && s.conf.Auth(peer.Kind) != AuthNone
+}
+
+// room tells whether one more client may be let in. Only clients that must authenticate can be anonymous; the
+// others are done when they connect.
+func (s *server) room(must bool) bool {
 	l := s.conf.Limits
-	full := len(s.clients) >= l.Clients
-	// Only clients that must authenticate can be anonymous; the others are done when they connect.
-	must := handed == nil && s.conf.Auth(peer.Kind) != AuthNone && !(peer.UID == 0 && peer.Kind.Unix())
-	if s.paused || full || must && s.unauth >= l.Unauth {
-		s.conf.Log.Error().Int("clients", len(s.clients)).Int("max", l.Clients).Int("unauthenticated", s.unauth).
+	return !s.paused && len(s.clients) < l.Clients && (!must || s.unauth < l.Unauth)
+}
+
+// admit starts a client's actor on a connection, or says why not. handed is what comes with a connection that
+// another process has begun with.
+func (s *server) admit(ctx actor.Context, conn net.Conn, peer sockets.Peer, handed *Adopt) (why string) {
+	must := s.must(peer, handed)
+	if !s.room(must) {
+		s.conf.Log.Error().Int("clients", len(s.clients)).Int("max", s.conf.Limits.Clients).
 			Msg("Too many active clients, dropping connection from " + peer.RemoteAddr())
 		return "too many clients are connected"
 	}
@@ -180,7 +185,7 @@ func (s *server) admit(ctx actor.Context, conn net.Conn, peer sockets.Peer, hand
 	id := s.nextID
 	c := &client{
 		conf: s.conf, id: id, kind: peer.Kind, peer: peer,
-		gate: newGate(l.BytesHeld), since: time.Now(), server: ctx.Self(),
+		gate: newGate(s.conf.Limits.BytesHeld), since: time.Now(), server: ctx.Self(),
 		log:    s.conf.Log.With().Uint64("client", id).Logger(),
 		caller: CallerOf(peer, id, peer.Kind == sockets.ReadOnly, s.conf.Session),
 		authed: !must,

@@ -10,6 +10,7 @@ import (
 // It belongs to the branch's actor and is touched only inside its Receive.
 type Bus struct {
 	subscribers map[string]*actor.PID
+	herald      *actor.PID // nil before the first subscription
 }
 
 // Receive handles Subscribe, Unsubscribe and the death of a subscriber; it reports whether the message
@@ -19,26 +20,34 @@ func (b *Bus) Receive(ctx actor.Context) bool {
 	case *call.Subscribe:
 		if b.subscribers == nil {
 			b.subscribers = map[string]*actor.PID{}
+			b.herald = newHerald(ctx)
 		}
 		who := ctx.Sender()
 		if _, ok := b.subscribers[key(who)]; !ok {
 			b.subscribers[key(who)] = who
 			ctx.Watch(who)
+			ctx.Send(b.herald, &subscribed{who})
 		}
 		ctx.Respond(&call.SubscribeResult{Serial: m.Serial})
 	case *call.Unsubscribe:
-		if who := ctx.Sender(); who != nil {
-			delete(b.subscribers, key(who))
+		if who := ctx.Sender(); who != nil && b.drop(ctx, who) {
 			ctx.Unwatch(who)
 		}
 	case *actor.Terminated:
-		if _, ok := b.subscribers[key(m.Who)]; !ok {
-			return false
-		}
-		delete(b.subscribers, key(m.Who))
+		return m.Who.Equal(b.herald) || b.drop(ctx, m.Who)
 	default:
 		return false
 	}
+	return true
+}
+
+// drop forgets a subscriber, and tells whether it was one.
+func (b *Bus) drop(ctx actor.Context, who *actor.PID) bool {
+	if _, ok := b.subscribers[key(who)]; !ok {
+		return false
+	}
+	delete(b.subscribers, key(who))
+	ctx.Send(b.herald, &unsubscribed{who})
 	return true
 }
 

@@ -1,7 +1,8 @@
 // Package call holds the messages in which a libvirt call, its answer, its stream and its events travel
 // through the tree, between client actors and drivers, in one process and across remoting alike.
 //
-// In: Call, Subscribe, Unsubscribe. Out: Reply (exactly one for a Call), SubscribeResult, Event.
+// In: Call, Subscribe, Unsubscribe. Out: Reply (exactly one for a Call), SubscribeResult, Event,
+// SubscriptionLost.
 // Arguments and results stay raw XDR until the actor that serves the call decodes them, through a
 // Table: one line per procedure, naming its handler, typed by the procedure's descriptor.
 //

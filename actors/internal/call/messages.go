@@ -150,6 +150,13 @@ func (*SubscribeResult) Urgent() bool { return true }
 // ReplySerial pairs it with Subscribe.
 func (s *SubscribeResult) ReplySerial() uint64 { return s.Serial }
 
+// SubscriptionLost tells a subscriber that the branch, which is the sender, was restarted and does not know it
+// any more.
+type SubscriptionLost struct{}
+
+// Urgent keeps it in order with the events and the answers to subscriptions.
+func (*SubscriptionLost) Urgent() bool { return true }
+
 // Unsubscribe ends the sender's subscription.
 type Unsubscribe struct{}
 

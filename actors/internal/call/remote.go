@@ -20,6 +20,7 @@ func init() {
 	remoting.Register("call.StreamResult", 1, (*StreamResult)(nil))
 	remoting.Register("call.Subscribe", 1, (*Subscribe)(nil))
 	remoting.Register("call.SubscribeResult", 1, (*SubscribeResult)(nil))
+	remoting.Register("call.SubscriptionLost", 1, (*SubscriptionLost)(nil))
 	remoting.Register("call.Unsubscribe", 1, (*Unsubscribe)(nil))
 	remoting.Register("call.Event", 1, (*Event)(nil))
 }
