@@ -89,15 +89,16 @@ type adopted struct {
 	snaps     snapshotList
 
 	// Of a running guest.
-	live  *document
-	id    int32
-	life  life
-	proc  *process
-	mon   *qmp.Client // nil while QEMU does not answer
-	dir   string
-	vcpus []int
-	vnets []string
-	died  bool // it was running when we went, and is not now
+	live      *document
+	id        int32
+	life      life
+	proc      *process
+	mon       *qmp.Client // nil while QEMU does not answer
+	dir       string
+	vcpus     []int
+	vnets     []string
+	agentWait *int32
+	died      bool // it was running when we went, and is not now
 }
 
 func (a *adopted) drop() {
@@ -147,7 +148,7 @@ func adopt(ctx context.Context, drv *shared, s *seed, h qmp.Handler) (*adopted, 
 	}
 	a.live = newDocument(def, &drv.xmlEnv)
 	a.life = lifeOf(st.State, st.Reason)
-	a.dir = st.LibDir.Path
+	a.dir, a.agentWait = st.LibDir.Path, st.AgentTimeout
 	if a.dir == "" {
 		a.dir = filepath.Dir(st.Monitor.Path)
 	}
@@ -179,7 +180,9 @@ func adopt(ctx context.Context, drv *shared, s *seed, h qmp.Handler) (*adopted, 
 	}
 	drv.monitors.put(parseUUID(def.UUID), a.mon)
 	if now, err := qmp.QueryStatus(short, a.mon); err == nil {
+		before := a.life
 		a.life = reconcile(a.life, now)
+		a.recoverJob(short, st.Job.Async, before)
 	}
 	return a, nil
 }
@@ -227,7 +230,7 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 		d.becomeReady(ctx)
 		return
 	}
-	d.live, d.life = a.live, a.life
+	d.live, d.life, d.agentWait = a.live, a.life, a.agentWait
 	run.id, run.proc, run.mon, run.dir, run.started, run.vnet = a.id, a.proc, a.mon, a.dir, true, a.vnets
 	d.rt.vcpus = a.vcpus
 	d.tell(ctx)

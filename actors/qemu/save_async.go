@@ -325,3 +325,34 @@ func (j *asyncJob) params(done bool) []protocol.TypedParam {
 		paramULLong(virt.DomainJobMemoryIteration, m.DirtySyncCount), paramULLong(virt.DomainJobMemoryPostcopyReqs, m.PostcopyReqs),
 		paramULLong(virt.DomainJobMemoryPageSize, m.PageSize))
 }
+
+// recoverJob ends a long job that the daemon died in, and lets a guest go on that stood still for it and for nothing
+// else. before is the state that was written down.
+func (a *adopted) recoverJob(ctx context.Context, job string, before life) {
+	if job == "" || job == "none" {
+		return
+	}
+	if info, err := qmp.QueryMigrate(ctx, a.mon); err == nil {
+		switch info.Status {
+		case "setup", "active", "device", "pre-switchover":
+			_ = qmp.MigrateCancel(ctx, a.mon)
+		}
+	}
+	if a.life.State != virt.DomainPaused {
+		return
+	}
+	ours := before.State == virt.DomainRunning
+	if before.State == virt.DomainPaused {
+		switch before.Reason {
+		case virt.DomainPausedSave, virt.DomainPausedDump, virt.DomainPausedSnapshot, virt.DomainPausedMigration:
+			ours = true
+		}
+	}
+	if !ours || qmp.Cont(ctx, a.mon) != nil {
+		return
+	}
+	a.life = life{virt.DomainRunning, virt.DomainRunningUnpaused}
+	if job == "save" {
+		a.life.Reason = virt.DomainRunningSaveCanceled
+	}
+}

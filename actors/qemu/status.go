@@ -35,9 +35,13 @@ type status struct {
 	LibDir struct {
 		Path string `xml:"path,attr"`
 	} `xml:"libDir"`
-	FakeReboot *struct{} `xml:"fakereboot"`
-	Owner      *struct{} `xml:"autodestroy"`
-	Domain     struct {
+	Job struct {
+		Async string `xml:"async,attr"`
+	} `xml:"job"`
+	AgentTimeout *int32    `xml:"agentTimeout"`
+	FakeReboot   *struct{} `xml:"fakereboot"`
+	Owner        *struct{} `xml:"autodestroy"`
+	Domain       struct {
 		Inner string `xml:",innerxml"`
 	} `xml:"domain"`
 }
@@ -97,6 +101,12 @@ func statusText(l life, run *instanceFacts, def *libvirtxml.Domain) (string, err
 	}
 	b.WriteString("  </vcpus>\n")
 	fmt.Fprintf(&b, "  <libDir path='%s'/>\n", escape(run.dir))
+	if run.job != "" {
+		fmt.Fprintf(&b, "  <job type='none' async='%s' phase='none' flags='0x0'/>\n", run.job)
+	}
+	if run.agentWait != nil {
+		fmt.Fprintf(&b, "  <agentTimeout>%d</agentTimeout>\n", *run.agentWait)
+	}
 	if run.rebooting {
 		b.WriteString("  <fakereboot/>\n")
 	}
@@ -120,6 +130,8 @@ type instanceFacts struct {
 	monitor   string
 	dir       string
 	vcpus     []int
+	job       string // the async job that runs
+	agentWait *int32
 	rebooting bool
 }
 
@@ -142,6 +154,10 @@ func (d *domain) saveStatus(ctx actor.Context) {
 		pid: run.proc.pid, since: run.proc.since, monitor: run.dir + "/monitor.sock", dir: run.dir,
 		vcpus: d.rt.vcpus, rebooting: run.rebooting,
 	}
+	if d.async != nil {
+		facts.job = d.async.name
+	}
+	facts.agentWait = d.agentWait
 	l, path := d.life, d.drv.statusPath(d.name)
 	done := func(d *domain, ctx actor.Context) {
 		if d.run == run {
