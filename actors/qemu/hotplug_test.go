@@ -13,9 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"github.com/vishvananda/netlink"
 
 	"virtree/actors/internal/branchtest"
+	"virtree/actors/internal/kit"
+	"virtree/actors/logd"
+	"virtree/actors/qemu/qmp"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
@@ -263,6 +267,76 @@ func TestLateRemovalIsFinished(t *testing.T) {
 	}
 }
 
+// What the guest lets go of while no daemon runs is found missing by the next one.
+func TestRemovalWhileTheDaemonIsAway(t *testing.T) {
+	if inNetworkNamespace(t) {
+		return
+	}
+	env := branchtest.Env(t)
+	conf := DefaultConfig
+	conf.User, conf.Group = "root", "root"
+	var logs *actor.PID
+	env.Branch = func(name string) *actor.PID {
+		if name == "logd" {
+			return logs
+		}
+		return nil
+	}
+	daemon := func() (*guests, *branchtest.Branch) {
+		b := branchtest.Start(t, New(env, conf))
+		logs = b.Root().Spawn(kit.Props(logd.New(env, logd.Defaults())))
+		return &guests{t: t, c: b.Client(), env: env.Paths.DriverRun("qemu")}, b
+	}
+	g, b := daemon()
+	made, err := branchtest.Do(g.c, protocol.DomainCreateXML, &protocol.DomainCreateXMLArgs{
+		XMLDesc: fmt.Sprintf(plugBoard, "away", image(t, t.TempDir(), "cd")), Flags: virt.DomainStartPaused})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dom := made.Dom
+	before, links := g.xml(dom, 0), linkNames(t)
+	if err := g.attach(dom, `<interface type='ethernet'><target dev='away0'/><model type='virtio'/></interface>`); err != nil {
+		t.Fatal(err)
+	}
+	alias := g.event(virt.DomainEventIDDeviceAdded)
+	if _, err := branchtest.Do(g.c, protocol.DomainDetachDeviceAlias, &protocol.DomainDetachDeviceAliasArgs{Dom: dom, Alias: alias, Flags: virt.DomainAffectLive}); err != nil {
+		t.Fatal(err)
+	}
+	b.Stop()
+
+	status, bad := os.ReadFile(filepath.Join(env.Paths.DriverRun("qemu"), "away.xml"))
+	if bad != nil {
+		t.Fatal(bad)
+	}
+	gone := make(chan struct{}, 1)
+	mon, bad := qmp.Dial(t.Context(), between(string(status), "<monitor path='", "'"), qmp.Handler{Event: func(e qmp.Event) {
+		var data qmp.DeviceDeletedData
+		if e.Name == "DEVICE_DELETED" && e.Decode(&data) == nil && data.Device == alias {
+			gone <- struct{}{}
+		}
+	}})
+	if bad != nil {
+		t.Fatal(bad)
+	}
+	if err := qmp.SystemReset(t.Context(), mon); err != nil {
+		t.Fatal(err)
+	}
+	<-gone
+	_ = mon.Close()
+
+	g, _ = daemon()
+	t.Cleanup(func() { _, _ = branchtest.Do(g.c, protocol.DomainDestroy, &protocol.DomainDestroyArgs{Dom: dom}) })
+	if lost := g.event(virt.DomainEventIDDeviceRemoved); lost != alias {
+		t.Errorf("%s went, not %s", lost, alias)
+	}
+	if now := g.xml(dom, 0); now != before {
+		t.Errorf("the definition is not what it was:\n%s", now)
+	}
+	if now := linkNames(t); !slices.Equal(now, links) {
+		t.Errorf("links: %v, were %v", now, links)
+	}
+}
+
 // A medium comes and goes; one that cannot be opened leaves the old one in.
 func TestMedia(t *testing.T) {
 	g := newGuests(t)
@@ -416,10 +490,10 @@ func TestGuestLetsGo(t *testing.T) {
 	defer console.Close()
 	ready := make(chan error, 1)
 	go func() { ready <- waitFor(console, "virtree guest ready") }()
-	dom := g.start(`<domain type='qemu'><name>lets-go</name><memory unit='MiB'>256</memory><os><type arch='x86_64' machine='q35'>hvm</type><kernel>` + kernel + `</kernel><initrd>` +
-		filepath.Join(cache, "guest", "initrd") + `</initrd><cmdline>` + strings.TrimSpace(string(args)) + `</cmdline></os><features><acpi/><apic/></features><devices>
+	dom := g.start(`<domain type='qemu'><name>lets-go</name><memory unit='MiB'>256</memory><os><type arch='x86_64' machine='q35'>hvm</type><kernel>`+kernel+`</kernel><initrd>`+
+		filepath.Join(cache, "guest", "initrd")+`</initrd><cmdline>`+strings.TrimSpace(string(args))+`</cmdline></os><features><acpi/><apic/></features><devices>
 		<controller type='pci' index='0' model='pcie-root'/><controller type='pci' index='1' model='pcie-root-port'/><controller type='pci' index='2' model='pcie-root-port'/><controller type='pci' index='3' model='pcie-root-port'/>
-		<serial type='unix'><source mode='connect' path='` + filepath.Join(dir, "console") + `'/></serial></devices></domain>`, 0)
+		<serial type='unix'><source mode='connect' path='`+filepath.Join(dir, "console")+`'/></serial></devices></domain>`, 0)
 	select {
 	case err := <-ready:
 		if err != nil {

@@ -253,6 +253,8 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 	}
 	if a.mon == nil {
 		d.reconnect(ctx)
+	} else {
+		d.reviewDevices(ctx)
 	}
 	d.saveStatus(ctx)
 	d.becomeReady(ctx)
@@ -292,6 +294,7 @@ func (d *domain) reconnect(ctx actor.Context) {
 			run.mon = mon
 			d.drv.monitors.put(d.uuid, mon)
 			d.log.Info().Msg("QEMU answers again")
+			d.reviewDevices(ctx)
 			return nil, nil
 		},
 	})
