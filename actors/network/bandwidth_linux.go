@@ -2,6 +2,7 @@ package network
 
 import (
 	"errors"
+	"fmt"
 	"math"
 
 	"github.com/vishvananda/netlink"
@@ -202,13 +203,13 @@ func unplugBandwidth(def *definition, p *port, sum uint64) error {
 	for _, f := range filters {
 		if f.Attrs().Priority == minor {
 			if err := netlink.FilterDel(f); err != nil && !errors.Is(err, unix.ENOENT) {
-				return bandwidthError(def.bridge, err)
+				return bandwidthError(def.bridge, fmt.Errorf("delete filter: %w", err))
 			}
 			break // one deletion takes all of a priority
 		}
 	}
-	if err := netlink.QdiscDel(fair(index, minor)); err != nil && !errors.Is(err, unix.ENOENT) {
-		return bandwidthError(def.bridge, err)
+	if err := netlink.QdiscDel(fair(index, minor)); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {
+		return bandwidthError(def.bridge, fmt.Errorf("delete qdisc: %w", err)) // EINVAL: there is none, see addFair
 	}
 	c := class(index, rootClass, minor, 1, 1, 0)
 	if err := netlink.ClassDel(c); err != nil && !errors.Is(err, unix.ENOENT) {

@@ -212,7 +212,6 @@ func watchRules(system *actor.ActorSystem, branch *actor.PID, log zerolog.Logger
 				log.Warn().Err(err).Msg("cannot watch the firewall")
 				return
 			}
-			system.Root.Send(branch, &tableGone{}) // whatever was missed
 			select {
 			case <-w.stop:
 				return
@@ -234,6 +233,7 @@ func (w *ruleWatch) listen(gone func(bridge string)) error {
 	if err != nil {
 		return err
 	}
+	gone("") // whatever happened before we listened
 	done := make(chan struct{})
 	defer close(done)
 	go func() {

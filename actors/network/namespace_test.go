@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	case "tests":
 		os.Exit(m.Run())
 	}
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 || slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasPrefix(a, "-test.fuzz") && !strings.HasPrefix(a, "-test.fuzzc") }) {
 		fmt.Println("only the tests that need no root")
 		os.Exit(m.Run())
 	}

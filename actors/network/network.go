@@ -162,8 +162,12 @@ func (n *network) launch(ctx actor.Context, t *task) {
 
 func (n *network) jobDone(ctx actor.Context, done *kit.Done[any]) {
 	t := n.tasks[done.Serial]
-	if t == nil {
-		return // of an earlier life of this actor
+	if t == nil { // of an earlier life of this actor: what it did is on disk and in the kernel
+		if n.ready && !n.gone {
+			n.ready = false
+			n.load(ctx)
+		}
+		return
 	}
 	delete(n.tasks, done.Serial)
 	n.end(ctx, t, done.Value, done.Err)

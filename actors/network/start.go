@@ -135,7 +135,9 @@ func (n *network) load(ctx actor.Context) {
 			n.config, n.autostart = s.config, s.autostart
 			n.live, n.ports = a.status, a.ports
 			if a.status != nil {
-				n.release = drv.env.Hold("network " + name)
+				if n.release == nil {
+					n.release = drv.env.Hold("network " + name)
+				}
 				n.daemon.adopt(ctx, a.proc)
 				if a.proc == nil && needsDnsmasq(a.status.def) {
 					ctx.Send(ctx.Self(), &dnsmasqEnded{n.daemon.run}) // it died while nobody looked
