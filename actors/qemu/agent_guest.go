@@ -34,6 +34,14 @@ func (d *domain) agentHostname(ctx actor.Context, r *call.Request) error {
 			}
 			return &protocol.DomainGetHostnameRet{Hostname: host}, nil
 		},
+		failed: func(_ *domain, _ actor.Context, err error) error {
+			// Compat: libvirt takes an agent that does not answer for one that has no such command.
+			var e *liberr.Error
+			if errors.As(err, &e) && (e.Code == liberr.AgentUnresponsive || e.Code == liberr.AgentCommandTimeout) {
+				return liberr.New(liberr.FromQemu, liberr.NoHostname, "no hostname found for domain %s", name)
+			}
+			return err
+		},
 	})
 }
 

@@ -212,6 +212,7 @@ func (c *Client) exchange(ctx context.Context, body []byte, timeout int, events 
 	}
 	stop := context.AfterFunc(ctx, c.Reset) // who asks has gone: the only way out of a wait for a silent guest
 	defer stop()
+	c.inStep = false // the guest may have left the port to another agent, or be stuck since: libvirt asks each time too
 	if err := c.sync(timeout); err != nil {
 		return nil, c.explain(ctx, err)
 	}
@@ -341,9 +342,6 @@ const sentinel = 0xff
 // Compat: the first try may fail on an agent whose parser holds half a command of somebody else; its complaint is
 // thrown away and the second try counts.
 func (c *Client) sync(timeout int) error {
-	if c.inStep {
-		return nil
-	}
 	limit := syncWait
 	if timeout >= 0 && time.Duration(timeout)*time.Second < limit {
 		limit = wait(timeout)

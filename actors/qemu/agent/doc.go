@@ -6,9 +6,9 @@
 //	Raw       a client's own JSON, and the agent's whole answer
 //	Event     what QEMU tells ends commands that the agent does not live to answer (shutdown, suspend)
 //
-// The other side is a guest, which may say anything, or nothing. So one command goes at a time; before the first, and
-// after every one that got no answer, both sides are brought into step (guest-sync-delimited): whatever comes before
-// the number that was sent is left over from earlier and thrown away. What is read is bounded.
+// The other side is a guest, which may say anything, or nothing. So one command goes at a time, and before each
+// both sides are brought into step (guest-sync-delimited): whatever comes before the number that was sent is left over
+// from earlier and thrown away. What is read is bounded.
 //
 // Errors are libvirt's: AgentUnresponsive for an agent that is not in step, AgentCommandTimeout for one that does not
 // answer a command, InternalError with the agent's words for one that refuses it.
