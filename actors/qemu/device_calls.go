@@ -197,13 +197,7 @@ func (j *deviceJob) finish(d *domain, ctx actor.Context) {
 	}
 	same := j.run != nil && d.run == j.run && d.live != nil && !d.run.ending
 	if same && j.now != nil {
-		if d.live != j.base {
-			if def, err := d.live.Def(); err == nil {
-				carryOver(j.now, j.live, def)
-			}
-		}
-		d.live = newDocument(j.now, &d.drv.xmlEnv)
-		d.saveStatus(ctx)
+		d.renewLive(ctx, j.base, newDocument(j.now, &d.drv.xmlEnv))
 	}
 	if j.stored != nil {
 		d.config = j.stored

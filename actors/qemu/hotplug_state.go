@@ -108,6 +108,46 @@ func firstNode(def *libvirtxml.Domain) uint {
 	return max(next, highest+1)
 }
 
+// renewLive makes now, which a job made from base, the live definition, with what events have changed meanwhile.
+func (d *domain) renewLive(ctx actor.Context, base, now *document) {
+	if d.live != base {
+		before, err1 := base.Def()
+		current, err2 := d.live.Def()
+		made, err3 := now.Clone()
+		if err1 == nil && err2 == nil && err3 == nil {
+			carryOver(made, before, current)
+			now = newDocument(made, &d.drv.xmlEnv)
+		}
+	}
+	d.live = now
+	d.saveStatus(ctx)
+}
+
+// turnOf gives the definitions that a change is about as they are when its turn has come: an earlier job may have changed
+// them since the call came, or ended the guest.
+func (d *domain) turnOf(aff affect) (live, config *document, err error) {
+	if aff.live {
+		if err := d.requireActive(); err != nil {
+			return nil, nil, err
+		}
+		live = d.live
+	}
+	if aff.config {
+		if d.config == nil {
+			return nil, nil, invalidOperation("transient domains do not have any persistent config")
+		}
+		config = d.config
+	}
+	for _, doc := range []*document{live, config} {
+		if doc != nil {
+			if _, err := doc.Def(); err != nil { // made here: a job may not change the document
+				return nil, nil, err
+			}
+		}
+	}
+	return live, config, nil
+}
+
 // carryOver brings what QEMU's events changed in the definition while a job worked on a copy of it into that copy.
 func carryOver(to, before, now *libvirtxml.Domain) {
 	if !sameMemory(before.CurrentMemory, now.CurrentMemory) {

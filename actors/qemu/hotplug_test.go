@@ -411,7 +411,7 @@ func TestStoredDevicesAreOnDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	branchtest.Fails(g.c, protocol.DomainAttachDevice, &protocol.DomainAttachDeviceArgs{Dom: ret.Dom, XML: rng},
-		liberr.FromQemu, liberr.OperationInvalid, "Requested operation is not valid: domain is not running")
+		liberr.FromDomain, liberr.OperationInvalid, "Requested operation is not valid: domain is not running")
 }
 
 // Many changes at once end up in the definition all together: none works from a state that another has left behind.
@@ -420,16 +420,31 @@ func TestChangesDoNotOverwriteEachOther(t *testing.T) {
 	dir := t.TempDir()
 	dom := g.start(fmt.Sprintf(plugBoard, "many", image(t, dir, "cd")), virt.DomainStartPaused)
 	const many = 4
-	for i := range many {
-		g.c.Send(protocol.DomainAttachDeviceFlags.Procedure, &protocol.DomainAttachDeviceFlagsArgs{Dom: dom, Flags: virt.DomainAffectLive,
-			XML: fmt.Sprintf("<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='%s'/><target dev='sd%c' bus='scsi'/></disk>", image(t, dir, fmt.Sprint(i)), 'b'+i)})
+	disk := func(i int) string {
+		return fmt.Sprintf("<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='%s'/><target dev='sd%c' bus='scsi'/></disk>", image(t, dir, fmt.Sprint(i)), 'b'+i)
 	}
-	for range many {
+	if err := g.attach(dom, disk(0)); err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i < many; i++ {
+		g.c.Send(protocol.DomainAttachDeviceFlags.Procedure, &protocol.DomainAttachDeviceFlagsArgs{Dom: dom, Flags: virt.DomainAffectLive, XML: disk(i)})
+	}
+	title, uri := "a title", ""
+	g.c.Send(protocol.DomainSetMetadata.Procedure, &protocol.DomainSetMetadataArgs{Dom: dom, Type: virt.DomainMetadataTitle, Metadata: &title, URI: &uri, Flags: virt.DomainAffectLive})
+	g.c.Send(protocol.DomainSetBlockIOTune.Procedure, &protocol.DomainSetBlockIOTuneArgs{Dom: dom, Disk: "sdb", Flags: virt.DomainAffectLive,
+		Params: []protocol.TypedParam{paramULLong("total_iops_sec", 77)}})
+	for range many - 1 + 2 {
 		if r := g.c.Reply(); r.Err != nil {
 			t.Error(r.Err)
 		}
 	}
-	if n := strings.Count(g.xml(dom, 0), "bus='scsi'"); n != many {
+	doc := g.xml(dom, 0)
+	for _, part := range []string{"<title>a title</title>", "<total_iops_sec>77</total_iops_sec>"} {
+		if !strings.Contains(doc, part) {
+			t.Errorf("no %s in the definition:\n%s", part, doc)
+		}
+	}
+	if n := strings.Count(doc, "bus='scsi'"); n != many {
 		t.Errorf("%d of %d disks are in the definition", n, many)
 	}
 }

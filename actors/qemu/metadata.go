@@ -99,18 +99,15 @@ func (d *domain) edit(ctx actor.Context, r *call.Request, flags uint32, change f
 	}
 	drv, name := d.drv, d.name
 	type edited struct{ live, config *document }
-	live, config := d.live, d.config
-	for _, doc := range []*document{live, config} {
-		if doc != nil {
-			if _, err := doc.Def(); err != nil { // made here: a job may not change the document
-				return err
-			}
-		}
-	}
+	var live, config *document
 	d.start(ctx, &task{
 		kind: jobModify, req: r,
+		prepare: func(d *domain) { live, config, err = d.turnOf(aff) },
 		run: func(context.Context, *kit.Undo) (any, error) {
 			var out edited
+			if err != nil {
+				return nil, err
+			}
 			for _, e := range []struct {
 				want bool
 				from *document
@@ -142,8 +139,7 @@ func (d *domain) edit(ctx actor.Context, r *call.Request, flags uint32, change f
 		apply: func(d *domain, ctx actor.Context, v any) (protocol.Encoder, error) {
 			out := v.(edited)
 			if out.live != nil && d.live != nil {
-				d.live = out.live
-				d.saveStatus(ctx)
+				d.renewLive(ctx, live, out.live)
 			}
 			if out.config != nil {
 				d.config = out.config

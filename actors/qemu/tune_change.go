@@ -73,10 +73,26 @@ func (d *domain) change(ctx actor.Context, r *call.Request, c change) error {
 	}
 	drv, name := d.drv, d.name
 	type edited struct{ live, config *document }
+	var base *document
 	d.start(ctx, &task{
 		kind: jobModify, req: r,
+		prepare: func(d *domain) {
+			var stored *document
+			if base, stored, err = d.turnOf(aff); err != nil {
+				return
+			}
+			if base != nil {
+				live, err = base.Def()
+			}
+			if stored != nil && err == nil {
+				config, err = stored.Def()
+			}
+		},
 		run: func(jc context.Context, _ *kit.Undo) (any, error) {
 			var out edited
+			if err != nil {
+				return nil, err
+			}
 			if live != nil && c.effect != nil {
 				if err := c.effect(jc, mon, live); err != nil {
 					return nil, err
@@ -103,8 +119,7 @@ func (d *domain) change(ctx actor.Context, r *call.Request, c change) error {
 		apply: func(d *domain, ctx actor.Context, v any) (protocol.Encoder, error) {
 			out := v.(edited)
 			if out.live != nil && d.live != nil {
-				d.live = out.live
-				d.saveStatus(ctx)
+				d.renewLive(ctx, base, out.live)
 			}
 			if out.config != nil {
 				d.config = out.config
