@@ -1,0 +1,189 @@
+package client
+
+import (
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"virtree/actors/internal/call"
+	"virtree/wire/protocol"
+	"virtree/wire/rpc"
+)
+
+// pinged is a client that counts the answers to its pings.
+func (w *world) pinged() (*rpc.Client, chan time.Time) {
+	w.t.Helper()
+	pongs := make(chan time.Time, 100)
+	c, err := rpc.Dial(w.t.Context(), "unix", w.rw, &rpc.ClientOptions{Conn: rpc.Options{OnPong: func() { pongs <- time.Now() }}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = c.Close() })
+	if err := c.Connect(w.soon(), "qemu:///system", false); err != nil {
+		w.t.Fatal(err)
+	}
+	return c, pongs
+}
+
+func TestStuckCallsHoldUpNobodyElse(t *testing.T) {
+	w := start(t, nil)
+	const queued = 1000
+	c, pongs := w.pinged()
+	other := w.open()
+	inFlight := w.conf.Limits.InFlight
+	ctx := w.soon()
+	var stuck, done atomic.Int64
+	for range inFlight {
+		go func() {
+			if err := lookup(ctx, c, "hold"); err == nil {
+				stuck.Add(1)
+			}
+		}()
+	}
+	eventually(t, "all calls are in flight", func() bool { return w.members().Calls.Load() == int64(inFlight) })
+	for range queued {
+		go func() {
+			if err := lookup(ctx, c, "later"); err == nil {
+				done.Add(1)
+			}
+		}()
+	}
+	var me Member
+	for _, m := range w.members().Clients {
+		if m.ID == 1 {
+			me = m
+		}
+	}
+	eventually(t, "the other calls wait", func() bool { return w.info(me.PID).Backlog == queued })
+
+	sent := time.Now()
+	if err := c.Conn().SendPing(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case at := <-pongs:
+		t.Logf("PING with %d calls stuck and %d waiting: %v", inFlight, queued, at.Sub(sent))
+	case <-ctx.Done():
+		t.Fatal("no answer to a PING")
+	}
+	sent = time.Now()
+	if err := lookup(ctx, other, "x"); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("another client's call: %v", time.Since(sent))
+	if done.Load() != 0 || stuck.Load() != 0 {
+		t.Errorf("%d and %d calls passed the limit", done.Load(), stuck.Load())
+	}
+
+	// One answer makes room for one call, which is served at once and makes room for the next.
+	w.sys.Root.Send(w.pid("qemu"), &release{1})
+	eventually(t, "what waited is served", func() bool { return done.Load() == queued && stuck.Load() == 1 })
+	if n := w.info(me.PID); n.InFlight != inFlight-1 || n.Backlog != 0 {
+		t.Errorf("%+v", n)
+	}
+	w.sys.Root.Send(w.pid("qemu"), &release{inFlight})
+	eventually(t, "all are answered", func() bool { return stuck.Load() == int64(inFlight) })
+	if n := w.members().Calls.Load(); n != 0 {
+		t.Errorf("%d calls are still counted", n)
+	}
+}
+
+// Calls that waited are served in the order in which they came.
+func TestTheBacklogKeepsItsOrder(t *testing.T) {
+	w := start(t, func(c *Config) { c.Limits.InFlight = 1 })
+	const calls = 50
+	w.fake.args = make(chan *call.Call, calls+2)
+	c := w.open()
+	h := header(protocol.DomainLookupByName.Procedure)
+	for i := range calls + 1 {
+		h.Serial = uint32(1000 + i)
+		name := strings.Repeat("x", i)
+		if i == 0 {
+			name = "hold"
+		}
+		if err := c.Conn().SendBody(h, &protocol.DomainLookupByNameArgs{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	me := w.members().Clients[0].PID
+	eventually(t, "all wait for the first", func() bool { return w.info(me).Backlog == calls })
+	w.sys.Root.Send(w.pid("qemu"), &release{1})
+	for i := -1; i <= calls; i++ { // the opening comes first
+		got := <-w.fake.args
+		var a protocol.DomainLookupByNameArgs
+		if i < 1 {
+			continue
+		}
+		if err := protocol.UnmarshalArgs(got.Args, &a); err != nil || len(a.Name) != i {
+			t.Fatalf("call %d is for %q, %v", i, a.Name, err)
+		}
+	}
+}
+
+func TestAFloodEndsItsOwnConnection(t *testing.T) {
+	w := start(t, func(c *Config) { c.Limits.InFlight, c.Limits.Backlog = 4, 100 })
+	c, other := w.open(), w.open()
+	h := header(protocol.DomainLookupByName.Procedure)
+	args := &protocol.DomainLookupByNameArgs{Name: "hold"}
+	for i := range 4 + 100 + 1 {
+		h.Serial = uint32(1000 + i)
+		if err := c.Conn().SendBody(h, args); err != nil {
+			break
+		}
+	}
+	closed(t, c)
+	eventually(t, "the server forgets it", func() bool { return w.idle.Load() == 1 })
+	if err := lookup(w.soon(), other, "x"); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "its calls are not counted any more", func() bool { return w.members().Calls.Load() == 0 })
+}
+
+// What a client sends into a stuck branch waits in its socket once the gate is full.
+func TestTheGateBoundsWhatOneClientHolds(t *testing.T) {
+	w := start(t, func(c *Config) { c.Limits.InFlight, c.Limits.BytesHeld = 2, 4<<20 })
+	c, other := w.open(), w.open()
+	ctx := w.soon()
+	var me Member
+	for _, m := range w.members().Clients {
+		if m.ID == 1 {
+			me = m
+		}
+	}
+	for range 2 {
+		go func() { _ = lookup(ctx, c, "hold") }()
+	}
+	eventually(t, "both calls are in flight", func() bool { return w.info(me.PID).InFlight == 2 })
+	h := header(protocol.DomainDefineXML.Procedure)
+	big := &protocol.DomainDefineXMLArgs{XML: strings.Repeat("x", 1<<20)}
+	done := make(chan int)
+	go func() {
+		sent := 0
+		for i := range 40 {
+			h.Serial = uint32(5000 + i)
+			if c.Conn().SendBody(h, big) != nil {
+				break
+			}
+			sent++
+			_ = c.Conn().WaitDrained(ctx)
+		}
+		done <- sent
+	}()
+	eventually(t, "the reader is held back", func() bool { return w.info(me.PID).Backlog >= 4 })
+	runtime.Gosched()
+	if n := w.info(me.PID).Backlog; n > 8 {
+		t.Errorf("%d MiB are held, the limit is 4", n)
+	}
+	if err := lookup(ctx, other, "x"); err != nil {
+		t.Error(err)
+	}
+	w.sys.Root.Send(w.pid("qemu"), &release{2})
+	if n := <-done; n != 40 {
+		t.Errorf("%d of 40 packets could be sent", n)
+	}
+	if err := lookup(ctx, c, "x"); err != nil {
+		t.Error(err)
+	}
+}
