@@ -43,7 +43,7 @@ func (d *domain) dumpCore(ctx actor.Context, r *call.Request, path string, forma
 	if int(format) >= len(dumpFormats) {
 		return liberr.New(liberr.FromQemu, liberr.InvalidArg, "unknown dumpformat '%d'", format)
 	}
-	job := &asyncJob{name: "dump", title: "domain core dump job", operation: virt.DomainJobOperationDump, memory: flags&virt.DumpMemoryOnly != 0}
+	job := &asyncJob{name: "dump", title: "domain core dump", operation: virt.DomainJobOperationDump, memory: flags&virt.DumpMemoryOnly != 0}
 	plan := &dumpPlan{job: job, path: path, format: dumpFormats[format], flags: flags}
 	compress, ok := imageFormatOf(d.drv.conf.DumpImageFormat)
 	if ok { // Compat: a format that is not known is no error here but none

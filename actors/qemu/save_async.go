@@ -20,7 +20,7 @@ import (
 // goroutine share it, so what changes is atomic or a channel.
 type asyncJob struct {
 	name      string // in the status file: "save", "dump", "snapshot"
-	title     string // in messages: "domain save job"
+	title     string // in messages: "domain save"
 	operation int32  // virDomainJobOperation
 	started   time.Time
 	ended     time.Time
@@ -50,7 +50,7 @@ func (j *asyncJob) poke() {
 }
 
 func (j *asyncJob) canceled() error {
-	return liberr.New(liberr.FromQemu, liberr.OperationAborted, "%s: %s", j.title, "canceled by client")
+	return liberr.New(liberr.FromQemu, liberr.OperationAborted, "job '%s' canceled by client", j.title)
 }
 
 // checkAborted refuses to begin what a client has ended already.

@@ -105,7 +105,7 @@ func (d *domain) saveTo(ctx actor.Context, r *call.Request, s saveRequest) error
 	if !ok {
 		return liberr.New(liberr.FromQemu, liberr.OperationFailed, "Invalid %s image format specified in configuration file", "save")
 	}
-	job := &asyncJob{name: "save", title: "domain save job", operation: virt.DomainJobOperationSave}
+	job := &asyncJob{name: "save", title: "domain save", operation: virt.DomainJobOperationSave}
 	var run *instance
 	var plan savePlan
 	d.startAsync(ctx, job, &task{
@@ -325,7 +325,7 @@ func (j *asyncJob) follow(ctx context.Context, mon *qmp.Client) error {
 		info, err := qmp.QueryMigrate(ctx, mon)
 		if err != nil {
 			if errors.Is(err, qmp.ErrClosed) {
-				return liberr.New(liberr.FromQemu, liberr.OperationFailed, "%s: %s", j.title, "domain is not running")
+				return liberr.New(liberr.FromQemu, liberr.OperationFailed, "job '%s' failed: %s", j.title, "domain is not running")
 			}
 			return err
 		}
@@ -337,7 +337,7 @@ func (j *asyncJob) follow(ctx context.Context, mon *qmp.Client) error {
 			if info.ErrorDesc != "" {
 				return liberr.New(liberr.FromQemu, liberr.OperationFailed, "job '%s' failed: %s", j.title, info.ErrorDesc)
 			}
-			return liberr.New(liberr.FromQemu, liberr.OperationFailed, "%s: %s", j.title, "unexpectedly failed")
+			return liberr.New(liberr.FromQemu, liberr.OperationFailed, "job '%s' unexpectedly failed", j.title)
 		case "cancelled":
 			return j.canceled()
 		}

@@ -84,7 +84,7 @@ func (d *domain) snapshotCreate(ctx actor.Context, r *call.Request, a *protocol.
 	if flags&virt.DomainSnapshotCreateHalt != 0 && d.config == nil {
 		return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "cannot halt after transient domain snapshot")
 	}
-	job := &asyncJob{name: "snapshot", title: "snapshot job", operation: virt.DomainJobOperationSnapshot}
+	job := &asyncJob{name: "snapshot", title: "snapshot", operation: virt.DomainJobOperationSnapshot}
 	p := &snapshotPlan{drv: d.drv, snap: snap, flags: flags, job: job, name: d.name}
 	var run *instance
 	d.startAsync(ctx, job, &task{
