@@ -150,7 +150,7 @@ func expandPool(def *definition) error {
 	}
 	vfs, err := filepath.Glob(filepath.Join("/sys/class/net", filepath.Base(f.pf), "device/virtfn*"))
 	if err != nil || len(vfs) == 0 {
-		return liberr.New(from, liberr.InternalError, "No Vf's present on SRIOV PF %s", f.pf)
+		return liberr.New(from, liberr.InternalError, "No usable Vf's present on SRIOV PF %s", f.pf)
 	}
 	for _, vf := range vfs {
 		target, err := os.Readlink(vf)

@@ -60,15 +60,14 @@ const (
 )
 
 type forward struct {
-	mode       string
-	managed    bool
-	driver     string
-	ifaces     []forwardIf
-	pf         string
-	natIPv6    string
-	addrs      [2]netip.Addr // of NAT; zero when not given
-	ports      [2]uint16
-	derivedIfs bool // ifaces were found below pf while running
+	mode    string
+	managed bool
+	driver  string
+	ifaces  []forwardIf
+	pf      string
+	natIPv6 string
+	addrs   [2]netip.Addr // of NAT; zero when not given
+	ports   [2]uint16
 }
 
 // forwardIf is a device of the pool: a network interface or a PCI device.

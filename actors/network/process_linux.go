@@ -3,6 +3,8 @@ package network
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -14,7 +16,7 @@ import (
 // process is a dnsmasq that is not our child: it detached itself, so that it outlives us.
 type process struct {
 	pid int
-	fd  int // pidfd; never mistakes another process for ours
+	fd  *os.File // pidfd, which never means another process; polled by the runtime, so that waiting costs no thread
 }
 
 // findProcess finds the dnsmasq of a pid file, when it is still the one that was started with the configuration file.
@@ -27,11 +29,11 @@ func findProcess(pidFile, conf string) *process {
 	if err != nil || pid <= 1 {
 		return nil
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
+	p := openProcess(pid)
+	if p == nil {
 		return nil
 	}
-	p := &process{pid: pid, fd: fd}
+	// Looked at behind the open: the descriptor and /proc mean the same process as long as it lives.
 	args, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
 	if err != nil || !bytes.Contains(args, []byte(conf)) {
 		p.close()
@@ -40,78 +42,97 @@ func findProcess(pidFile, conf string) *process {
 	return p
 }
 
-func (p *process) close() {
-	if p.fd >= 0 {
-		_ = unix.Close(p.fd)
-		p.fd = -1
-	}
-}
-
-func (p *process) signal(s unix.Signal) error { return unix.PidfdSendSignal(p.fd, s, nil, 0) }
-
-// wait returns when the process has ended, or with the context's error. closing is readable when it shall not wait on.
-func (p *process) wait(limit time.Duration) bool {
-	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
-	for end := time.Now().Add(limit); ; {
-		n, err := unix.Poll(fds, int(time.Until(end).Milliseconds()))
-		if err == unix.EINTR {
-			continue
-		}
-		return n > 0
-	}
-}
-
-// kill ends the process: it is asked, and forced when it has not gone in time.
-func (p *process) kill(context.Context) error {
-	if err := p.signal(unix.SIGTERM); err == unix.ESRCH {
-		return nil
-	}
-	if p.wait(5 * time.Second) {
-		return nil
-	}
-	if err := p.signal(unix.SIGKILL); err != nil && err != unix.ESRCH {
-		return err
-	}
-	p.wait(5 * time.Second)
-	return nil
-}
-
-// watcher tells once when a process ends, unless it is closed first.
-type watcher struct{ pipe int }
-
-// watch begins to wait for the end of the process; it works on a descriptor of its own.
-func (p *process) watch(ended func()) *watcher {
-	fd, err := unix.FcntlInt(uintptr(p.fd), unix.F_DUPFD_CLOEXEC, 0)
+func openProcess(pid int) *process {
+	fd, err := unix.PidfdOpen(pid, unix.O_NONBLOCK)
 	if err != nil {
 		return nil
 	}
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		_ = unix.Close(fd)
+	unix.CloseOnExec(fd)
+	return &process{pid: pid, fd: os.NewFile(uintptr(fd), fmt.Sprintf("pidfd %d", pid))}
+}
+
+// dup is another descriptor of the same process.
+func (p *process) dup() *process {
+	raw, err := p.fd.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	own := -1
+	if err := raw.Control(func(fd uintptr) { own, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); err != nil || own < 0 {
+		return nil
+	}
+	return &process{pid: p.pid, fd: os.NewFile(uintptr(own), p.fd.Name())}
+}
+
+func (p *process) close() { _ = p.fd.Close() }
+
+func (p *process) signal(s unix.Signal) error {
+	raw, err := p.fd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	if err := raw.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), s, nil, 0) }); err != nil {
+		return err
+	}
+	return sent
+}
+
+// wait returns nil when the process has ended, else why it did not wait on: its deadline, or that it was closed.
+func (p *process) wait(deadline time.Time) error {
+	if err := p.fd.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	raw, err := p.fd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(func(fd uintptr) bool {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0)
+		return err == nil && n > 0
+	})
+}
+
+// patience is how long dnsmasq may take to end.
+const patience = 5 * time.Second
+
+// kill ends the process: it is asked, and forced when it has not gone in time.
+func (p *process) kill(context.Context) error {
+	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
+		if err := p.signal(s); errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrClosed) { // closed: its end was noticed
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if p.wait(time.Now().Add(patience)) == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("process %d does not end", p.pid)
+}
+
+// watcher tells once when a process ends, unless it is closed first.
+type watcher struct{ p *process }
+
+// watch begins to wait for the end of the process, by a descriptor of its own.
+func (p *process) watch(ended func()) *watcher {
+	own := p.dup()
+	if own == nil {
 		return nil
 	}
 	go func() {
-		defer unix.Close(fd)
-		defer unix.Close(pipe[0])
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(pipe[0])}}
-		for {
-			_, err := unix.Poll(fds, -1)
-			if err == unix.EINTR {
-				continue
-			}
-			if err == nil && fds[1].Revents == 0 {
-				ended()
-			}
-			return
+		if own.wait(time.Time{}) == nil {
+			ended()
 		}
+		own.close()
 	}()
-	return &watcher{pipe[1]}
+	return &watcher{own}
 }
 
-// Close ends the watch without a word.
+// Close ends the watch. What it told before may still be on its way.
 func (w *watcher) Close() {
-	if w != nil && w.pipe >= 0 {
-		_ = unix.Close(w.pipe)
-		w.pipe = -1
+	if w != nil {
+		w.p.close()
 	}
 }
