@@ -280,7 +280,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestTheInspectorShowsAStuckActorWithoutAskingIt(t *testing.T) {
-	ask, _, _ := inspected(t, true)
+	ask, _, started := inspected(t, true)
+	<-started
 	for _, id := range []string{"root", "root/b", "root/b/object"} { // all of the tree, stuck
 		if out := ask(&MakeFault{ID: id, Kind: "stall", For: time.Second}); out.(*Outcome).Error != "" {
 			t.Fatal(out)

@@ -184,15 +184,22 @@ func cmdVirsh(ts *testscript.TestScript, neg bool, args []string) {
 
 func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	noNeg(ts, neg, args, 3)
-	if args[1] != "virsh" {
-		ts.Fatalf("until REGEX virsh ARG...")
-	}
 	_, t := tree(ts)
+	run := func() lab.Result { return t.Virsh(context.Background(), args[2:]...) }
+	switch args[1] {
+	case "virsh":
+	case "virtree":
+		run = func() lab.Result {
+			return t.Run(context.Background(), lab.Binary(), append(args[2:len(args):len(args)], "--root", t.Dir)...)
+		}
+	default:
+		ts.Fatalf("until REGEX virsh|virtree ARG...")
+	}
 	re, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
 	var r lab.Result
 	if !lab.Await(context.Background(), func() bool {
-		r = t.Virsh(context.Background(), args[2:]...)
+		r = run()
 		return re.MatchString(r.Stdout)
 	}) {
 		ts.Fatalf("never matched %s: %s%s\ndaemon:\n%s", args[0], r.Stdout, r.Stderr, t.LogTail(15))
