@@ -231,6 +231,7 @@ func inspected(t *testing.T, faults bool) (ask func(msg any) any, tree *supervis
 		t.Fatal(err)
 	}
 	<-tree.Ready()
+	object <- <-object // it has started; tests that care are told again
 	ask = func(msg any) any {
 		t.Helper()
 		answer, err := system.Root.RequestFuture(actor.NewPID(system.Address(), InspectorName), msg, 20*time.Second).Result()
@@ -280,8 +281,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestTheInspectorShowsAStuckActorWithoutAskingIt(t *testing.T) {
-	ask, _, started := inspected(t, true)
-	<-started
+	ask, _, _ := inspected(t, true)
 	for _, id := range []string{"root", "root/b", "root/b/object"} { // all of the tree, stuck
 		if out := ask(&MakeFault{ID: id, Kind: "stall", For: time.Second}); out.(*Outcome).Error != "" {
 			t.Fatal(out)
