@@ -41,6 +41,7 @@ type client struct {
 	opened   bool
 	scheme   string // of the open connection: "qemu", "network" ...
 	uri      string
+	driver   *actor.PID // the branch it was opened with
 
 	// Work under way.
 	asks     kit.Asks[*pending]
@@ -225,7 +226,7 @@ func (c *client) lost(ctx actor.Context, who *actor.PID) {
 	if c.events.lost(who) {
 		c.resubscribeLater(ctx)
 	}
-	if c.closeWatch && c.opened && who.Id == c.conf.Drivers[c.scheme] {
+	if c.closeWatch && c.opened && who.Equal(c.driver) {
 		c.closeWatch = false
 		msg := protocol.ConnectEventConnectionClosedMsg{Reason: closeReasonError}
 		c.message(protocol.ConnectEventConnectionClosed.Procedure, msg.AppendXDR(nil))

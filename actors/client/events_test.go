@@ -301,7 +301,7 @@ func BenchmarkEvents(b *testing.B) {
 	took := time.Since(began)
 	b.ReportMetric(float64(got.Load())/took.Seconds(), "events/s")
 	b.ReportMetric(float64(slowest.Microseconds())/1000, "slowest-call-ms")
-	if b.N >= rate && slowest > 250*time.Millisecond {
+	if b.N >= rate && slowest > time.Second {
 		b.Errorf("a call took %v beside the events", slowest)
 	}
 }

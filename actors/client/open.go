@@ -94,7 +94,7 @@ func (c *client) connectOpen(ctx actor.Context, p *rpc.Packet) (protocol.Encoder
 			return nil, errLater
 		}
 	}
-	c.scheme, c.uri = scheme, uri
+	c.scheme, c.uri, c.driver = scheme, uri, to
 	header := p.Header
 	pend := &pending{bytes: len(p.Payload) + overhead}
 	pend.then = func(ctx actor.Context, answer any) {
