@@ -1,56 +1,25 @@
 package storage
 
-import "strings"
+import (
+	"strings"
 
-// kind is a kind of pool. Its place in kinds is libvirt's number of it.
-type kind struct {
-	name          string
-	source        []string // formats of the pool's source
-	volume        []string // formats of its volumes
-	defaultSource string
-	defaultVolume string
-	discovery     discovery
-}
-
-// discovery is whether sources of a kind can be found.
-type discovery int
-
-const (
-	byBackend discovery = iota
-	byHost              // on a host that must be named
-	never
+	"virtree/actors/storage/backend"
+	"virtree/actors/storage/def"
 )
 
-// fileFormats are the formats of a volume that is a file.
-var fileFormats = []string{"none", "raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop", "cow", "qcow", "qcow2", "qed", "vmdk"}
-
-var kinds = []kind{
-	{name: "dir", discovery: never, volume: fileFormats, defaultVolume: "raw"},
-	{name: "fs", discovery: never, volume: fileFormats, defaultVolume: "raw", defaultSource: "auto",
-		source: []string{"auto", "ext2", "ext3", "ext4", "ufs", "iso9660", "udf", "gfs", "gfs2", "vfat", "hfs+", "xfs", "ocfs2", "vmfs"}},
-	{name: "netfs", discovery: byHost, volume: fileFormats, defaultVolume: "raw", defaultSource: "auto", source: []string{"auto", "nfs", "glusterfs", "cifs"}},
-	{name: "logical", defaultSource: "lvm2", source: []string{"unknown", "lvm2"}},
-	{name: "disk", discovery: never, defaultSource: "unknown", source: []string{"unknown", "dos", "dvh", "gpt", "mac", "bsd", "pc98", "sun", "lvm2"},
-		defaultVolume: "none", volume: []string{"none", "linux", "fat16", "fat32", "linux-swap", "linux-lvm", "linux-raid", "extended"}},
-	{name: "iscsi", discovery: byHost},
-	{name: "iscsi-direct"},
-	{name: "scsi", discovery: never},
-	{name: "mpath", discovery: never},
-	{name: "rbd", defaultVolume: "raw"},
-	{name: "sheepdog"},
-	{name: "gluster", volume: fileFormats, defaultVolume: "raw"},
-	{name: "zfs"},
-	{name: "vstorage", volume: fileFormats, defaultVolume: "raw"},
-}
-
-// capabilitiesXML is the answer of pool-capabilities.
+// capabilitiesXML is the answer of pool-capabilities: every kind with its formats, supported where there is a backend.
 func capabilitiesXML() string {
 	var b strings.Builder
 	b.WriteString("<storagepoolCapabilities>\n")
-	for _, k := range kinds {
-		b.WriteString("  <pool type='" + k.name + "' supported='no'>\n")
-		options(&b, "poolOptions", k.defaultSource, "sourceFormatType", k.source)
-		options(&b, "volOptions", k.defaultVolume, "targetFormatType", k.volume)
+	for i := range def.Kinds {
+		k := &def.Kinds[i]
+		supported := "no"
+		if backend.Supported(k) {
+			supported = "yes"
+		}
+		b.WriteString("  <pool type='" + k.Name + "' supported='" + supported + "'>\n")
+		options(&b, "poolOptions", k.DefaultSource, "sourceFormatType", k.Source)
+		options(&b, "volOptions", k.DefaultVolume, "targetFormatType", k.Volume)
 		b.WriteString("  </pool>\n")
 	}
 	b.WriteString("</storagepoolCapabilities>\n")

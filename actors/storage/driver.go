@@ -1,136 +1,318 @@
 package storage
 
 import (
+	"context"
+	"strconv"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/call"
+	"virtree/actors/internal/disk"
 	"virtree/actors/internal/kit"
+	"virtree/actors/storage/backend"
+	"virtree/actors/storage/def"
+	"virtree/supervisors"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
 
 const from = liberr.FromStorage
 
-// driver is the branch actor. It has no state but its subscribers.
+// driver is the branch actor: the index of all pools and of their volumes, one actor below it for each pool.
 type driver struct {
-	env *branch.Env
-	bus branch.Bus
+	env                   *branch.Env
+	system                *systemObserver
+	*supervisors.Children // one per pool
+	bus                   branch.Bus
+	byUUID                map[protocol.UUID]*entry
+	byName                map[string]*entry
+	byChild               map[string]*entry
+	paths, keys           map[string]place // keys has those that are not their volume's path
+	jobs                  map[uint64]func(ctx actor.Context, m *done)
+
+	ready   bool // loaded from disk; until then calls wait
+	waiting []*actor.MessageEnvelope
 }
+
+// entry is one pool as the index knows it.
+type entry struct {
+	summary
+	pid     *actor.PID // the pool's actor, or what answers in its place
+	child   string     // its name among the branch's children
+	pending bool       // made for a definition that is not stored yet: nobody may see it
+}
+
+// target is a pool's actor.
+type target struct {
+	uuid protocol.UUID
+	pid  *actor.PID
+}
+
+// place is where a volume is.
+type place struct {
+	pool *entry
+	name string
+	key  string
+}
+
+// systemObserver sees into the actor system, which is not there yet when the branch is made.
+type systemObserver struct{ *actor.ActorSystem }
+
+func (o *systemObserver) Actors() []supervisors.ActorInfo { return kit.Observe(o.ActorSystem).Actors() }
+func (o *systemObserver) Actor(id string) (supervisors.ActorInfo, bool) {
+	return kit.Observe(o.ActorSystem).Actor(id)
+}
+func (o *systemObserver) Jobs() []supervisors.JobInfo { return kit.Observe(o.ActorSystem).Jobs() }
+func (o *systemObserver) Abandon(id string) bool      { return kit.Observe(o.ActorSystem).Abandon(id) }
 
 // New makes the branch actor.
 func New(env *branch.Env) actor.Producer {
-	return func() actor.Actor { return &driver{env: env} }
+	return func() actor.Actor {
+		d := &driver{
+			env: env, system: &systemObserver{}, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
+			paths: map[string]place{}, keys: map[string]place{}, jobs: map[uint64]func(actor.Context, *done){},
+		}
+		d.Children = supervisors.NewChildren(supervisors.Config{
+			Log: env.Log, Observer: d.system, Refuse: kit.Refuse, Domain: from, Props: kit.PropsOptions(), Changed: d.childChanged,
+		})
+		return d
+	}
 }
 
-// Receive serves calls and subscriptions.
+// Receive is the branch's table of contents.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.bus.Receive(ctx) {
+	if d.Handle(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
 	case *call.Call:
-		routes.Serve(d, ctx, m, from)
-	default:
-		kit.Unhandled(ctx, m)
-	}
-}
-
-// listFlags are all filters of virConnectListAllStoragePools: states, persistence, autostart and kinds.
-const listFlags = 1<<20 - 1
-
-func (d *driver) listAll(_ actor.Context, _ *call.Request, a *protocol.ConnectListAllStoragePoolsArgs) (*protocol.ConnectListAllStoragePoolsRet, error) {
-	return &protocol.ConnectListAllStoragePoolsRet{}, call.CheckFlags(a.Flags, listFlags, from, "storageConnectListAllStoragePools")
-}
-
-func (d *driver) list(_ actor.Context, _ *call.Request, a *protocol.ConnectListStoragePoolsArgs) (*protocol.ConnectListStoragePoolsRet, error) {
-	return &protocol.ConnectListStoragePoolsRet{}, checkMax(a.Maxnames, protocol.RemoteStoragePoolListMax, "REMOTE_STORAGE_POOL_LIST_MAX")
-}
-
-func (d *driver) listDefined(_ actor.Context, _ *call.Request, a *protocol.ConnectListDefinedStoragePoolsArgs) (*protocol.ConnectListDefinedStoragePoolsRet, error) {
-	return &protocol.ConnectListDefinedStoragePoolsRet{}, checkMax(a.Maxnames, protocol.RemoteStoragePoolListMax, "REMOTE_STORAGE_POOL_LIST_MAX")
-}
-
-func (d *driver) listVolumes(_ actor.Context, _ *call.Request, a *protocol.StoragePoolListVolumesArgs) (*protocol.StoragePoolListVolumesRet, error) {
-	if err := checkMax(a.Maxnames, protocol.RemoteStorageVolListMax, "REMOTE_STORAGE_VOL_LIST_MAX"); err != nil {
-		return nil, err
-	}
-	return nil, missing(a.Pool)
-}
-
-// checkMax refuses what the daemon's own argument check refuses before the driver sees the call.
-func checkMax(n int32, limit int, name string) error {
-	switch {
-	case n < 0:
-		return liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames must be non-negative")
-	case int(n) > limit:
-		return liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames > "+name)
-	}
-	return nil
-}
-
-func (d *driver) lookupByName(_ actor.Context, _ *call.Request, a *protocol.StoragePoolLookupByNameArgs) (*protocol.StoragePoolLookupByNameRet, error) {
-	return nil, missingName(a.Name)
-}
-
-func (d *driver) lookupByUUID(_ actor.Context, _ *call.Request, a *protocol.StoragePoolLookupByUUIDArgs) (*protocol.StoragePoolLookupByUUIDRet, error) {
-	return nil, liberr.New(from, liberr.NoStoragePool, "no storage pool with matching uuid '%s'", a.UUID)
-}
-
-func (d *driver) lookupByTarget(_ actor.Context, _ *call.Request, a *protocol.StoragePoolLookupByTargetPathArgs) (*protocol.StoragePoolLookupByTargetPathRet, error) {
-	return nil, liberr.New(from, liberr.NoStoragePool, "no storage pool with matching target path '%s'", a.Path)
-}
-
-// volumeByKey quotes nothing, volumeByPath does: libvirt's words.
-func (d *driver) volumeByKey(_ actor.Context, _ *call.Request, a *protocol.StorageVolLookupByKeyArgs) (*protocol.StorageVolLookupByKeyRet, error) {
-	return nil, liberr.New(from, liberr.NoStorageVol, "no storage vol with matching key %s", a.Key)
-}
-
-func (d *driver) volumeByPath(_ actor.Context, _ *call.Request, a *protocol.StorageVolLookupByPathArgs) (*protocol.StorageVolLookupByPathRet, error) {
-	return nil, liberr.New(from, liberr.NoStorageVol, "no storage vol with matching path '%s'", a.Path)
-}
-
-// wipeAlgorithms is how many ways to wipe there are.
-const wipeAlgorithms = 10
-
-func (d *driver) wipePattern(_ actor.Context, _ *call.Request, a *protocol.StorageVolWipePatternArgs) (*protocol.Void, error) {
-	if err := call.CheckFlags(a.Flags, 0, from, "storageVolWipePattern"); err != nil {
-		return nil, err
-	}
-	if a.Algorithm >= wipeAlgorithms {
-		return nil, liberr.New(from, liberr.InvalidArg, "wiping algorithm %d not supported", int32(a.Algorithm))
-	}
-	return nil, missingName(a.Vol.Pool)
-}
-
-// findSources refuses, kind by kind, as libvirt does: no discovery for this kind, no host to ask, no backend.
-func (d *driver) findSources(_ actor.Context, _ *call.Request, a *protocol.ConnectFindStoragePoolSourcesArgs) (*protocol.ConnectFindStoragePoolSourcesRet, error) {
-	for i, k := range kinds {
-		switch {
-		case k.name != a.Type:
-			continue
-		case k.discovery == never:
-			return nil, liberr.New(from, liberr.NoSupportCode, "pool type '%s' does not support source discovery", a.Type)
-		case k.discovery == byHost && a.SrcSpec == nil:
-			return nil, liberr.New(from, liberr.InvalidArg, "hostname must be specified for %s sources", a.Type)
+		d.call(ctx, m)
+	case *summaryChanged:
+		d.update(m.summary)
+	case *volumesChanged:
+		d.volumesChanged(m)
+	case *published:
+		d.bus.Publish(ctx, m.Event)
+	case *forgotten:
+		d.forget(ctx, m.UUID)
+	case *done:
+		if then := d.jobs[m.Serial]; then != nil {
+			delete(d.jobs, m.Serial)
+			then(ctx, m)
 		}
-		return nil, liberr.New(from, liberr.InternalError, "missing backend for pool type %d (%s)", i, a.Type)
+	case *actor.Started:
+		d.system.ActorSystem = ctx.ActorSystem()
+		d.load(ctx)
+	case *actor.Stopping, *actor.Restarting:
+		kit.CancelJobs(ctx)
+		for _, w := range d.waiting {
+			kit.Refuse(ctx.ActorSystem(), w.Sender, w.Message, liberr.New(from, liberr.OperationFailed, "the storage driver is restarting"))
+		}
+	default:
+		if !d.bus.Receive(ctx) {
+			kit.Unhandled(ctx, m)
+		}
 	}
-	return nil, liberr.New(from, liberr.InternalError, "unknown storage pool type %s", a.Type)
 }
 
-func (d *driver) capabilities(_ actor.Context, _ *call.Request, a *protocol.ConnectGetStoragePoolCapabilitiesArgs) (*protocol.ConnectGetStoragePoolCapabilitiesRet, error) {
-	if err := call.CheckFlags(a.Flags, 0, from, "storageConnectGetStoragePoolCapabilities"); err != nil {
+// call serves what the branch answers itself and forwards what is one pool's.
+func (d *driver) call(ctx actor.Context, c *call.Call) {
+	switch {
+	case !d.ready:
+		d.waiting = append(d.waiting, &actor.MessageEnvelope{Message: c, Sender: ctx.Sender()})
+	case poolRoutes.Has(c.Proc):
+		d.forward(ctx, c)
+	default:
+		driverRoutes.Serve(d, ctx, c, from)
+	}
+}
+
+// forward passes a call to its pool, which calls on pools name by UUID, calls on volumes by name.
+func (d *driver) forward(ctx actor.Context, c *call.Call) {
+	fail := func(err error) {
+		call.CloseFDs(c.FDs)
+		call.NewRequest(ctx, c).Fail(err)
+	}
+	name, ok := c.Proc.PeekName(c.Args)
+	var e *entry
+	var err error
+	if uuid, isPool := c.Proc.PeekUUID(c.Args); isPool {
+		e, err = d.find(protocol.StoragePool{Name: name, UUID: uuid})
+	} else {
+		e, err = d.findName(name)
+	}
+	switch {
+	case !ok:
+		fail(liberr.New(liberr.FromRPC, liberr.RPC, "Unable to decode message payload"))
+	case err != nil:
+		if first := earlyCheck(c); first != nil {
+			err = first
+		}
+		fail(err)
+	default:
+		ctx.Forward(e.pid)
+	}
+}
+
+func (d *driver) find(p protocol.StoragePool) (*entry, error) {
+	if e := d.byUUID[p.UUID]; e != nil && !e.pending {
+		return e, nil
+	}
+	return nil, liberr.New(from, liberr.NoStoragePool, "no storage pool with matching uuid '%s' (%s)", p.UUID, p.Name)
+}
+
+func (d *driver) findName(name string) (*entry, error) {
+	if e := d.byName[name]; e != nil && !e.pending {
+		return e, nil
+	}
+	return nil, missingName(name)
+}
+
+func missingName(name string) *liberr.Error {
+	return liberr.New(from, liberr.NoStoragePool, "no storage pool with matching name '%s'", name)
+}
+
+// spawn makes a pool's actor.
+func (d *driver) spawn(ctx actor.Context, p *def.Pool, s *seed) (*entry, error) {
+	b, err := backend.For(p.Kind)
+	if err != nil {
 		return nil, err
 	}
-	return &protocol.ConnectGetStoragePoolCapabilitiesRet{Capabilities: capabilitiesXML()}, nil
+	env, parent := d.env, ctx.Self()
+	fresh := s == nil
+	props := kit.Props(func() actor.Actor {
+		given, isFresh := s, fresh
+		s, fresh = nil, false // a restarted pool reads its state from disk
+		return newPool(env, parent, p, b, given, isFresh)
+	}, kit.Kind("pool"))
+	child := p.UUID.String()
+	for n := 2; d.byChild[child] != nil || d.taken(child); n++ { // a predecessor is still on its way out
+		child = p.UUID.String() + "." + strconv.Itoa(n)
+	}
+	e := &entry{summary: summary{UUID: p.UUID, Def: p}, child: child, pending: fresh}
+	d.byChild[child] = e
+	pid, err := d.Start(ctx, supervisors.Child{Name: child, Props: props})
+	if err != nil {
+		delete(d.byChild, child)
+		return nil, liberr.New(from, liberr.InternalError, "cannot manage storage pool '%s'", p.Name).WithCause(err)
+	}
+	e.pid = pid
+	d.byUUID[p.UUID], d.byName[p.Name] = e, e
+	return e, nil
 }
 
-// missing is the answer to a call on a pool that is not there; volumes name their pool only.
-func missing(p protocol.StoragePool) error {
-	return liberr.New(from, liberr.NoStoragePool, "no storage pool with matching uuid '%s' (%s)", p.UUID, p.Name)
+func (d *driver) taken(child string) bool {
+	_, state, _ := d.Lookup(child)
+	return state != supervisors.Gone && state != 0
 }
 
-func missingName(name string) error {
-	return liberr.New(from, liberr.NoStoragePool, "no storage pool with matching name '%s'", name)
+// childChanged keeps the way to a pool up to date: its actor may have been replaced, or somebody answers in its place.
+func (d *driver) childChanged(_ actor.Context, c supervisors.Change) {
+	if e := d.byChild[c.Name]; e != nil && c.PID != nil {
+		e.pid = c.PID
+	}
+}
+
+func (d *driver) update(s summary) {
+	if e := d.byUUID[s.UUID]; e != nil {
+		e.summary, e.pending = s, false
+	}
+}
+
+func (d *driver) volumesChanged(m *volumesChanged) {
+	e := d.byUUID[m.Pool]
+	if e == nil {
+		return
+	}
+	for _, v := range m.Gone {
+		if d.paths[v.Path].pool == e {
+			delete(d.paths, v.Path)
+		}
+		if d.keys[v.Key].pool == e {
+			delete(d.keys, v.Key)
+		}
+	}
+	for _, v := range m.Set {
+		at := place{e, v.Name, v.Key}
+		d.paths[v.Path] = at
+		if v.Key != v.Path {
+			d.keys[v.Key] = at
+		}
+	}
+}
+
+// forget takes a pool out of the index and ends its actor.
+func (d *driver) forget(ctx actor.Context, uuid protocol.UUID) {
+	e := d.byUUID[uuid]
+	if e == nil {
+		return
+	}
+	delete(d.byUUID, uuid)
+	delete(d.byName, e.Def.Name)
+	delete(d.byChild, e.child)
+	d.Stop(ctx, e.child)
+}
+
+// job runs blocking work of the branch itself.
+func (d *driver) job(ctx actor.Context, name string, run func() (any, error), then func(ctx actor.Context, m *done)) {
+	started := kit.Job[any]{Name: name, Run: func(context.Context, *kit.Undo) (any, error) { return run() }}.Start(ctx)
+	d.jobs[started.Serial] = then
+}
+
+// load finds all pools on disk and starts their actors.
+func (d *driver) load(ctx actor.Context) {
+	s := store{d.env.Paths}
+	type found struct {
+		seeds  []*seed
+		broken error
+	}
+	d.job(ctx, "load", func() (any, error) {
+		all, broken := s.scan()
+		return found{all, broken}, nil
+	}, func(ctx actor.Context, m *done) {
+		if m.Err != nil {
+			panic(m.Err)
+		}
+		f := m.Value.(found)
+		if f.broken != nil {
+			d.env.Log.Error().Err(f.broken).Msg("storage pools were left out")
+		}
+		for _, s := range f.seeds {
+			e, err := d.spawn(ctx, s.def(), s)
+			if err != nil {
+				d.env.Log.Error().Err(err).Str("pool", s.def().Name).Msg("cannot load a storage pool")
+				continue
+			}
+			e.Active, e.Persistent, e.Autostart = s.state != nil, s.config != nil, s.autostart // until its actor knows better
+		}
+		d.ready = true
+		waiting := d.waiting
+		d.waiting = nil
+		for _, w := range waiting {
+			ctx.RequestWithCustomSender(ctx.Self(), w.Message, w.Sender)
+		}
+		d.autostart(ctx)
+	})
+}
+
+// autostart starts the pools that are marked for it, once per boot of the host.
+func (d *driver) autostart(ctx actor.Context) {
+	marker := d.env.Paths.Autostarted("storage")
+	d.job(ctx, "autostart", func() (any, error) {
+		if exists(marker) {
+			return false, nil
+		}
+		return true, disk.WriteVolatile(marker, nil, 0o600)
+	}, func(ctx actor.Context, m *done) {
+		if m.Err != nil {
+			d.env.Log.Error().Err(m.Err).Msg("cannot mark that storage pools were started with the host")
+			return
+		}
+		for _, e := range d.byUUID {
+			if m.Value == true && e.Autostart {
+				ctx.Send(e.pid, &autostart{})
+			}
+		}
+	})
 }

@@ -1,20 +1,15 @@
 package storage
 
 import (
-	"github.com/asynkron/protoactor-go/actor"
-
 	"virtree/actors/internal/call"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
 )
 
-// any32 allows every flag: where libvirt's driver leaves the check to the backend of the pool.
-const any32 = ^uint32(0)
-
-// routes is the driver's table of contents. What it does not name is not supported.
-var routes = call.NewTable(
-	call.Answer(protocol.ConnectNumOfStoragePools, none[protocol.Void, protocol.ConnectNumOfStoragePoolsRet]),
-	call.Answer(protocol.ConnectNumOfDefinedStoragePools, none[protocol.Void, protocol.ConnectNumOfDefinedStoragePoolsRet]),
+// driverRoutes is what the branch answers itself.
+var driverRoutes = call.NewTable(
+	call.Answer(protocol.ConnectNumOfStoragePools, (*driver).num),
+	call.Answer(protocol.ConnectNumOfDefinedStoragePools, (*driver).numDefined),
 	call.Answer(protocol.ConnectListStoragePools, (*driver).list),
 	call.Answer(protocol.ConnectListDefinedStoragePools, (*driver).listDefined),
 	call.Answer(protocol.ConnectListAllStoragePools, (*driver).listAll),
@@ -23,88 +18,105 @@ var routes = call.NewTable(
 	call.Answer(protocol.StoragePoolLookupByName, (*driver).lookupByName),
 	call.Answer(protocol.StoragePoolLookupByUUID, (*driver).lookupByUUID),
 	call.Answer(protocol.StoragePoolLookupByTargetPath, (*driver).lookupByTarget),
-	call.Answer(protocol.StoragePoolListVolumes, (*driver).listVolumes),
+	call.Answer(protocol.StoragePoolLookupByVolume, (*driver).lookupByVolume),
 	call.Answer(protocol.StorageVolLookupByKey, (*driver).volumeByKey),
 	call.Answer(protocol.StorageVolLookupByPath, (*driver).volumeByPath),
-	call.Answer(protocol.StorageVolWipePattern, (*driver).wipePattern),
-
-	onPool(protocol.StoragePoolCreate, "storagePoolCreate", virt.StoragePoolCreateWithBuild|virt.StoragePoolCreateWithBuildOverwrite|virt.StoragePoolCreateWithBuildNoOverwrite,
-		func(a *protocol.StoragePoolCreateArgs) (protocol.StoragePool, uint32) { return a.Pool, a.Flags }),
-	onPool(protocol.StoragePoolBuild, "", any32,
-		func(a *protocol.StoragePoolBuildArgs) (protocol.StoragePool, uint32) { return a.Pool, a.Flags }),
-	onPool(protocol.StoragePoolDelete, "", any32,
-		func(a *protocol.StoragePoolDeleteArgs) (protocol.StoragePool, uint32) { return a.Pool, a.Flags }),
-	onPool(protocol.StoragePoolRefresh, "storagePoolRefresh", 0,
-		func(a *protocol.StoragePoolRefreshArgs) (protocol.StoragePool, uint32) { return a.Pool, a.Flags }),
-	onPool(protocol.StoragePoolGetXMLDesc, "storagePoolGetXMLDesc", virt.StorageXMLInactive,
-		func(a *protocol.StoragePoolGetXMLDescArgs) (protocol.StoragePool, uint32) { return a.Pool, a.Flags }),
-	onPool(protocol.StoragePoolDestroy, "", 0, func(a *protocol.StoragePoolDestroyArgs) (protocol.StoragePool, uint32) { return a.Pool, 0 }),
-	onPool(protocol.StoragePoolUndefine, "", 0, func(a *protocol.StoragePoolUndefineArgs) (protocol.StoragePool, uint32) { return a.Pool, 0 }),
-	onPool(protocol.StoragePoolGetInfo, "", 0, func(a *protocol.StoragePoolGetInfoArgs) (protocol.StoragePool, uint32) { return a.Pool, 0 }),
-	onPool(protocol.StoragePoolGetAutostart, "", 0, func(a *protocol.StoragePoolGetAutostartArgs) (protocol.StoragePool, uint32) { return a.Pool, 0 }),
-	onPool(protocol.StoragePoolSetAutostart, "", 0, func(a *protocol.StoragePoolSetAutostartArgs) (protocol.StoragePool, uint32) { return a.Pool, 0 }),
-	onPool(protocol.StoragePoolNumOfVolumes, "", 0, func(a *protocol.StoragePoolNumOfVolumesArgs) (protocol.StoragePool, uint32) { return a.Pool, 0 }),
-	onPool(protocol.StoragePoolIsActive, "", 0, func(a *protocol.StoragePoolIsActiveArgs) (protocol.StoragePool, uint32) { return a.Pool, 0 }),
-	onPool(protocol.StoragePoolIsPersistent, "", 0, func(a *protocol.StoragePoolIsPersistentArgs) (protocol.StoragePool, uint32) { return a.Pool, 0 }),
-	onPool(protocol.StoragePoolListAllVolumes, "storagePoolListAllVolumes", 0,
-		func(a *protocol.StoragePoolListAllVolumesArgs) (protocol.StoragePool, uint32) { return a.Pool, a.Flags }),
-	onPool(protocol.StorageVolLookupByName, "", 0, func(a *protocol.StorageVolLookupByNameArgs) (protocol.StoragePool, uint32) { return a.Pool, 0 }),
-	onPool(protocol.StorageVolCreateXML, "storageVolCreateXML", virt.StorageVolCreatePreallocMetadata|virt.StorageVolCreateValidate,
-		func(a *protocol.StorageVolCreateXMLArgs) (protocol.StoragePool, uint32) { return a.Pool, a.Flags }),
-	onPool(protocol.StorageVolCreateXMLFrom, "storageVolCreateXMLFrom", virt.StorageVolCreatePreallocMetadata|virt.StorageVolCreateReflink|virt.StorageVolCreateValidate,
-		func(a *protocol.StorageVolCreateXMLFromArgs) (protocol.StoragePool, uint32) { return a.Pool, a.Flags }),
-
-	onVolume(protocol.StoragePoolLookupByVolume, "", 0, func(a *protocol.StoragePoolLookupByVolumeArgs) (protocol.StorageVol, uint32) { return a.Vol, 0 }),
-	onVolume(protocol.StorageVolGetInfo, "", 0, func(a *protocol.StorageVolGetInfoArgs) (protocol.StorageVol, uint32) { return a.Vol, 0 }),
-	onVolume(protocol.StorageVolGetPath, "", 0, func(a *protocol.StorageVolGetPathArgs) (protocol.StorageVol, uint32) { return a.Vol, 0 }),
-	onVolume(protocol.StorageVolDelete, "", any32,
-		func(a *protocol.StorageVolDeleteArgs) (protocol.StorageVol, uint32) { return a.Vol, a.Flags }),
-	onVolume(protocol.StorageVolGetXMLDesc, "storageVolGetXMLDesc", 0,
-		func(a *protocol.StorageVolGetXMLDescArgs) (protocol.StorageVol, uint32) { return a.Vol, a.Flags }),
-	onVolume(protocol.StorageVolWipe, "storageVolWipePattern", 0,
-		func(a *protocol.StorageVolWipeArgs) (protocol.StorageVol, uint32) { return a.Vol, a.Flags }),
-	onVolume(protocol.StorageVolGetInfoFlags, "storageVolGetInfoFlags", virt.StorageVolGetPhysical,
-		func(a *protocol.StorageVolGetInfoFlagsArgs) (protocol.StorageVol, uint32) { return a.Vol, a.Flags }),
-	onVolume(protocol.StorageVolResize, "storageVolResize", virt.StorageVolResizeAllocate|virt.StorageVolResizeDelta|virt.StorageVolResizeShrink,
-		func(a *protocol.StorageVolResizeArgs) (protocol.StorageVol, uint32) { return a.Vol, a.Flags }),
-	onVolume(protocol.StorageVolUpload, "storageVolUpload", virt.StorageVolUploadSparseStream,
-		func(a *protocol.StorageVolUploadArgs) (protocol.StorageVol, uint32) { return a.Vol, a.Flags }),
-	onVolume(protocol.StorageVolDownload, "storageVolDownload", virt.StorageVolDownloadSparseStream,
-		func(a *protocol.StorageVolDownloadArgs) (protocol.StorageVol, uint32) { return a.Vol, a.Flags }),
+	call.Later(protocol.StoragePoolDefineXML, (*driver).define),
+	call.Later(protocol.StoragePoolCreateXML, (*driver).create),
+	call.Later(protocol.StorageVolCreateXMLFrom, (*driver).clone),
 )
 
-// none answers with a zero result: no pools.
-func none[A, R any](*driver, actor.Context, *call.Request, *A) (*R, error) { return new(R), nil }
+// poolRoutes is what a pool's actor answers.
+var poolRoutes = call.NewTable(
+	call.Later(protocol.StoragePoolCreate, (*pool).start),
+	call.Later(protocol.StoragePoolBuild, (*pool).build),
+	call.Later(protocol.StoragePoolDelete, (*pool).delete),
+	call.Later(protocol.StoragePoolRefresh, (*pool).refresh),
+	call.Later(protocol.StoragePoolDestroy, (*pool).destroy),
+	call.Later(protocol.StoragePoolUndefine, (*pool).undefine),
+	call.Later(protocol.StoragePoolSetAutostart, (*pool).setAutostart),
+	call.Answer(protocol.StoragePoolGetAutostart, (*pool).getAutostart),
+	call.Answer(protocol.StoragePoolGetXMLDesc, (*pool).getXML),
+	call.Answer(protocol.StoragePoolGetInfo, (*pool).info),
+	call.Answer(protocol.StoragePoolIsActive, (*pool).isActive),
+	call.Answer(protocol.StoragePoolIsPersistent, (*pool).isPersistent),
+	call.Answer(protocol.StoragePoolNumOfVolumes, (*pool).numVolumes),
+	call.Answer(protocol.StoragePoolListVolumes, (*pool).listVolumes),
+	call.Answer(protocol.StoragePoolListAllVolumes, (*pool).listAllVolumes),
+
+	call.Answer(protocol.StorageVolLookupByName, (*pool).lookupVolume),
+	call.Answer(protocol.StorageVolGetPath, (*pool).volumePath),
+	call.Later(protocol.StorageVolGetInfo, (*pool).volumeInfo),
+	call.Later(protocol.StorageVolGetInfoFlags, (*pool).volumeInfoFlags),
+	call.Later(protocol.StorageVolGetXMLDesc, (*pool).volumeXML),
+	call.Later(protocol.StorageVolCreateXML, (*pool).createVolume),
+	call.Later(protocol.StorageVolDelete, (*pool).deleteVolume),
+	call.Later(protocol.StorageVolResize, (*pool).resizeVolume),
+	call.Later(protocol.StorageVolWipe, (*pool).wipeVolume),
+	call.Later(protocol.StorageVolWipePattern, (*pool).wipeVolumePattern),
+	call.Later(protocol.StorageVolUpload, (*pool).upload),
+	call.Later(protocol.StorageVolDownload, (*pool).download),
+)
+
+// early is what libvirt refuses of a call before it looks for the pool.
+var early = map[*protocol.Procedure]func(args []byte) error{
+	protocol.StoragePoolListVolumes.Procedure: check(func(a *protocol.StoragePoolListVolumesArgs) error {
+		return checkMax(a.Maxnames, protocol.RemoteStorageVolListMax, "REMOTE_STORAGE_VOL_LIST_MAX")
+	}),
+	protocol.StorageVolWipePattern.Procedure: check(func(a *protocol.StorageVolWipePatternArgs) error { return checkWipe(a.Algorithm, a.Flags) }),
+	protocol.StoragePoolCreate.Procedure: check(func(a *protocol.StoragePoolCreateArgs) error {
+		return call.CheckFlags(a.Flags, createFlags, from, "storagePoolCreate")
+	}),
+	protocol.StoragePoolRefresh.Procedure: check(func(a *protocol.StoragePoolRefreshArgs) error {
+		return call.CheckFlags(a.Flags, 0, from, "storagePoolRefresh")
+	}),
+	protocol.StoragePoolGetXMLDesc.Procedure: check(func(a *protocol.StoragePoolGetXMLDescArgs) error {
+		return call.CheckFlags(a.Flags, virt.StorageXMLInactive, from, "storagePoolGetXMLDesc")
+	}),
+	protocol.StoragePoolListAllVolumes.Procedure: check(func(a *protocol.StoragePoolListAllVolumesArgs) error {
+		return call.CheckFlags(a.Flags, 0, from, "storagePoolListAllVolumes")
+	}),
+	protocol.StorageVolCreateXML.Procedure: check(func(a *protocol.StorageVolCreateXMLArgs) error {
+		return call.CheckFlags(a.Flags, virt.StorageVolCreatePreallocMetadata|virt.StorageVolCreateValidate, from, "storageVolCreateXML")
+	}),
+	protocol.StorageVolGetXMLDesc.Procedure: check(func(a *protocol.StorageVolGetXMLDescArgs) error {
+		return call.CheckFlags(a.Flags, 0, from, "storageVolGetXMLDesc")
+	}),
+	protocol.StorageVolWipe.Procedure: check(func(a *protocol.StorageVolWipeArgs) error {
+		return call.CheckFlags(a.Flags, 0, from, "storageVolWipePattern")
+	}),
+	protocol.StorageVolGetInfoFlags.Procedure: check(func(a *protocol.StorageVolGetInfoFlagsArgs) error {
+		return call.CheckFlags(a.Flags, virt.StorageVolGetPhysical, from, "storageVolGetInfoFlags")
+	}),
+	protocol.StorageVolResize.Procedure: check(func(a *protocol.StorageVolResizeArgs) error {
+		return call.CheckFlags(a.Flags, resizeFlags, from, "storageVolResize")
+	}),
+	protocol.StorageVolUpload.Procedure: check(func(a *protocol.StorageVolUploadArgs) error {
+		return call.CheckFlags(a.Flags, virt.StorageVolUploadSparseStream, from, "storageVolUpload")
+	}),
+	protocol.StorageVolDownload.Procedure: check(func(a *protocol.StorageVolDownloadArgs) error {
+		return call.CheckFlags(a.Flags, virt.StorageVolDownloadSparseStream, from, "storageVolDownload")
+	}),
+}
 
 type decodable[A any] interface {
 	*A
 	protocol.Decodable
 }
 
-type encodable[R any] interface {
-	*R
-	protocol.Encoder
+func check[A any, PA decodable[A]](f func(PA) error) func([]byte) error {
+	return func(args []byte) error {
+		var a A
+		if protocol.UnmarshalArgs(args, PA(&a)) != nil {
+			return nil // for who serves the call to say
+		}
+		return f(&a)
+	}
 }
 
-// onPool routes a procedure on one pool: its flags are checked in the name of libvirt's function fn, then the pool is
-// looked for.
-func onPool[A, R any, PA decodable[A], PR encodable[R]](p protocol.Proc[A, R], fn string, allowed uint32, object func(PA) (protocol.StoragePool, uint32)) call.Route[*driver] {
-	return call.Answer(p, func(_ *driver, _ actor.Context, _ *call.Request, a PA) (PR, error) {
-		pool, flags := object(a)
-		if err := call.CheckFlags(flags, allowed, from, fn); err != nil {
-			return nil, err
-		}
-		return nil, missing(pool)
-	})
-}
-
-// onVolume is onPool for a procedure on one volume, whose pool is looked for by name.
-func onVolume[A, R any, PA decodable[A], PR encodable[R]](p protocol.Proc[A, R], fn string, allowed uint32, object func(PA) (protocol.StorageVol, uint32)) call.Route[*driver] {
-	return call.Answer(p, func(_ *driver, _ actor.Context, _ *call.Request, a PA) (PR, error) {
-		vol, flags := object(a)
-		if err := call.CheckFlags(flags, allowed, from, fn); err != nil {
-			return nil, err
-		}
-		return nil, missingName(vol.Pool)
-	})
+func earlyCheck(c *call.Call) error {
+	if f := early[c.Proc]; f != nil {
+		return f(c.Args)
+	}
+	return nil
 }
