@@ -48,6 +48,9 @@ func (s *shared) bringUp(ctx context.Context, undo *kit.Undo, def *definition) (
 }
 
 func (s *shared) bringUpBridge(ctx context.Context, undo *kit.Undo, def *definition) (*process, error) {
+	if def.zone != "" {
+		return nil, liberr.New(from, liberr.InternalError, "zone %s requested for network %s but firewalld is not active", def.zone, def.name)
+	}
 	if err := checkRoutes(def); err != nil {
 		return nil, err
 	}

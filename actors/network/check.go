@@ -85,7 +85,7 @@ func (d *definition) checkPortgroups() error {
 			own = p.vport.typ == "openvswitch"
 		}
 		bad = bad || p.vlan != nil && !own
-		if p.bandwidth != nil && d.forward.mode == modeHostdev {
+		if p.bandwidth != nil && !d.ownBridge() && d.forward.mode != modeBridge {
 			return unsupported("Unsupported <bandwidth> element in network '%s' in portgroup '%s' with forward mode='%s'", d.name, p.name, d.forward.mode)
 		}
 	}

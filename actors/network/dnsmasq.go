@@ -47,20 +47,7 @@ func (s *shared) dnsmasqConf(def *definition) string {
 		"# Change the network with:  virsh net-edit " + def.name + "\n# or through any other client of the API.\n")
 	add := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	add("strict-order")
-	s.confDNS(def, add)
-	if def.domain != "" {
-		if def.local == "yes" {
-			add("local=/%s/", def.domain)
-		}
-		add("domain=%s", def.domain)
-		add("expand-hosts")
-	}
-	if def.dns.plain == "no" {
-		add("domain-needed")
-		if def.domain == "" || def.local != "yes" {
-			add("local=//")
-		}
-	}
+	def.confNames(add)
 	add("pid-file=%s", s.runPath(def.name, ".pid"))
 	// bind-dynamic takes addresses into use that appear on the bridge later; lo is always listened on unless excepted.
 	add("except-interface=lo")
@@ -80,36 +67,51 @@ func (s *shared) dnsmasqConf(def *definition) string {
 	}
 	s.confDHCP(def, add)
 	add("addn-hosts=%s", s.dnsmasqPath(def.name, ".addnhosts"))
-	if def.wantsRA() {
-		s.confRA(def, add)
+	if def.mtu != 0 {
+		add("dhcp-option=option:mtu,%d", def.mtu)
 	}
+	def.confRA(add)
 	for _, o := range def.options {
 		add("%s", strings.ReplaceAll(o, "\n", " "))
 	}
 	return b.String()
 }
 
-func (s *shared) confDNS(def *definition, add func(string, ...any)) {
-	if def.dns.enable == "no" {
+// confNames says where names are resolved: here, by the servers that are given, or by the host's own.
+func (d *definition) confNames(add func(string, ...any)) {
+	if d.dns.enable == "no" {
 		add("port=0")
 	}
-	for _, f := range def.dns.forwarders {
+	alone := false // the host's own servers are not asked
+	for _, f := range d.dns.forwarders {
 		switch {
 		case f.domain != "" && f.addr.IsValid():
 			add("server=/%s/%s", f.domain, f.addr)
 		case f.domain != "":
-			add("server=/%s/#", f.domain) // by the host's own servers
+			add("server=/%s/#", f.domain)
 		default:
 			add("server=%s", f.addr)
-		}
-		if f.domain == "" && f.addr.IsValid() {
-			add("no-resolv")
+			alone = true
 		}
 	}
-	for i := range def.ips {
-		if ip := &def.ips[i]; ip.localPtr == "yes" {
+	if alone {
+		add("no-resolv")
+	}
+	if d.domain != "" {
+		if d.local == "yes" {
+			add("local=/%s/", d.domain)
+		}
+		add("domain=%s", d.domain)
+		add("expand-hosts")
+	}
+	for i := range d.ips {
+		if ip := &d.ips[i]; ip.localPtr == "yes" {
 			add("local=/%s/", arpa(ip.net()))
 		}
+	}
+	if d.dns.plain == "no" {
+		add("domain-needed")
+		add("local=//")
 	}
 }
 
@@ -120,7 +122,7 @@ func (v *srv) dnsmasq() string {
 		name += "." + v.domain
 	}
 	if v.target == "" {
-		return name + ","
+		return name
 	}
 	text := name + "," + v.target
 	if v.port == 0 && (v.priority != 0 || v.weight != 0) {
@@ -137,11 +139,15 @@ func (v *srv) dnsmasq() string {
 	return text
 }
 
+// confDHCP says what guests are given. IPv4 comes with more than IPv6, which has no boot files here.
 func (s *shared) confDHCP(def *definition, add func(string, ...any)) {
-	leases := 0
-	any := false
+	leases, any := 0, false
 	for i := range def.ips {
 		ip := &def.ips[i]
+		if ip.tftp != "" {
+			add("enable-tftp")
+			add("tftp-root=%s", ip.tftp)
+		}
 		for _, r := range ip.ranges {
 			tail := ""
 			if r.lease != nil {
@@ -154,29 +160,27 @@ func (s *shared) confDHCP(def *definition, add func(string, ...any)) {
 			}
 			leases += rangeSize(r.start, r.end)
 		}
-		any = any || ip.dhcp()
 		if len(ip.ranges) == 0 && len(ip.hosts) > 0 { // only hosts that we know
 			if ip.address.Is4() {
-				add("dhcp-range=%s,static", ip.net().Addr())
+				add("dhcp-range=%s,static", ip.address)
 			} else {
-				add("dhcp-range=%s,static,%d", ip.net().Addr(), ip.bits())
+				add("dhcp-range=%s,static,%d", ip.address, ip.bits())
 			}
 		}
-		if ip.tftp != "" {
-			add("enable-tftp")
-			add("tftp-root=%s", ip.tftp)
-		}
-		if ip.bootFile != "" {
-			if ip.bootFrom.IsValid() {
-				add("dhcp-boot=%s,,%s", ip.bootFile, ip.bootFrom)
-			} else {
-				add("dhcp-boot=%s", ip.bootFile)
+		if ip.dhcp() && ip.address.Is4() {
+			add("dhcp-no-override")
+			add("dhcp-authoritative")
+			if ip.bootFile != "" {
+				if ip.bootFrom.IsValid() {
+					add("dhcp-boot=%s,,%s", ip.bootFile, ip.bootFrom)
+				} else {
+					add("dhcp-boot=%s", ip.bootFile)
+				}
 			}
 		}
+		any = any || ip.dhcp()
 	}
 	if any {
-		add("dhcp-no-override")
-		add("dhcp-authoritative")
 		if leases > 0 {
 			add("dhcp-lease-max=%d", leases)
 		}
@@ -184,16 +188,17 @@ func (s *shared) confDHCP(def *definition, add func(string, ...any)) {
 	}
 }
 
-func (s *shared) confRA(def *definition, add func(string, ...any)) {
-	for i := range def.ips {
-		if def.ips[i].address.Is6() && def.ips[i].dhcp() {
+// confRA lets dnsmasq advertise the IPv6 networks, with DHCP where there is any.
+func (d *definition) confRA(add func(string, ...any)) {
+	for i := range d.ips {
+		if d.ips[i].address.Is6() && d.ips[i].dhcp() {
 			add("enable-ra")
 			return
 		}
 	}
-	for i := range def.ips {
-		if def.ips[i].address.Is6() {
-			add("dhcp-range=%s,ra-only", def.ips[i].address)
+	for i := range d.ips {
+		if d.ips[i].address.Is6() {
+			add("dhcp-range=%s,ra-only", d.ips[i].address)
 		}
 	}
 }
