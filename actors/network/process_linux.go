@@ -118,7 +118,8 @@ type watcher struct{ p *process }
 // watch begins to wait for the end of the process, by a descriptor of its own.
 func (p *process) watch(ended func()) *watcher {
 	own := p.dup()
-	if own == nil {
+	if own == nil { // closed already: whoever did so knew that it had ended
+		ended()
 		return nil
 	}
 	go func() {
