@@ -58,8 +58,12 @@ func (dir) Resize(ctx context.Context, _ *def.Pool, v *def.Volume, capacity uint
 	if err := f.Truncate(int64(min(capacity, 1<<63-1))); err != nil {
 		return liberr.System(from, err, "Failed to truncate file '%s'", v.Path)
 	}
-	if more := int64(capacity) - st.Size(); flags&virt.StorageVolResizeAllocate != 0 && more > 0 {
-		if err := allocate(ctx, f, st.Size(), more); err != nil {
+	if flags&virt.StorageVolResizeAllocate != 0 && capacity > 0 {
+		err := unix.Fallocate(int(f.Fd()), 0, 0, int64(capacity))
+		if errors.Is(err, unix.EOPNOTSUPP) && int64(capacity) > st.Size() { // what was there before may have data
+			err = writeZeros(ctx, f, st.Size(), int64(capacity)-st.Size())
+		}
+		if err != nil {
 			return liberr.System(from, err, "Failed to pre-allocate space for file '%s'", v.Path)
 		}
 	}

@@ -37,6 +37,8 @@ func (dir) Start(context.Context, *def.Pool) error { return nil }
 func (dir) Stop(context.Context, *def.Pool) error { return nil }
 
 // Build makes the folder, with those above it, and gives it the permissions that the definition asks for.
+//
+// Compat: where the path is something else than a folder libvirt says that the pool was built.
 func (dir) Build(_ context.Context, p *def.Pool, flags uint32) error {
 	const both = virt.StoragePoolBuildOverwrite | virt.StoragePoolBuildNoOverwrite
 	switch {

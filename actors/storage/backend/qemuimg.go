@@ -13,7 +13,7 @@ import (
 
 // createImage has qemu-img make an image that is not raw.
 func createImage(ctx context.Context, path string, v *def.Volume, flags uint32) error {
-	args := []string{"create", "-f", v.Format}
+	args := []string{"create", "-f", toolFormat(v.Format)}
 	if v.Backing != nil {
 		args = append(args, "-b", v.Backing.Path)
 	}
@@ -27,9 +27,17 @@ func createImage(ctx context.Context, path string, v *def.Volume, flags uint32) 
 	return qemuImg(ctx, args...)
 }
 
+// toolFormat is qemu-img's name of a format: an ISO image is raw to it.
+func toolFormat(format string) string {
+	if format == "iso" {
+		return "raw"
+	}
+	return format
+}
+
 // convertImage copies a volume into an image of its own: it has no backing file, whatever the source has.
 func convertImage(ctx context.Context, path string, v, source *def.Volume, flags uint32) error {
-	args := []string{"convert", "-f", source.Format, "-O", v.Format}
+	args := []string{"convert", "-f", toolFormat(source.Format), "-O", toolFormat(v.Format)}
 	if o := options(v, flags, nil); o != "" {
 		args = append(args, "-o", o)
 	}
@@ -37,7 +45,7 @@ func convertImage(ctx context.Context, path string, v, source *def.Volume, flags
 		return err
 	}
 	if v.Capacity > source.Capacity {
-		return qemuImg(ctx, "resize", "-f", v.Format, path, fmt.Sprint(v.Capacity))
+		return qemuImg(ctx, "resize", "-f", toolFormat(v.Format), path, fmt.Sprint(v.Capacity))
 	}
 	return nil
 }
