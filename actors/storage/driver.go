@@ -22,6 +22,7 @@ const from = liberr.FromStorage
 // driver is the branch actor: the index of all pools and of their volumes, one actor below it for each pool.
 type driver struct {
 	env                   *branch.Env
+	backends              func(*def.Pool) (backend.Backend, error)
 	system                *systemObserver
 	*supervisors.Children // one per pool
 	bus                   branch.Bus
@@ -68,9 +69,13 @@ func (o *systemObserver) Abandon(id string) bool      { return kit.Observe(o.Act
 
 // New makes the branch actor.
 func New(env *branch.Env) actor.Producer {
+	return newWith(env, func(p *def.Pool) (backend.Backend, error) { return backend.For(p.Kind) })
+}
+
+func newWith(env *branch.Env, backends func(*def.Pool) (backend.Backend, error)) actor.Producer {
 	return func() actor.Actor {
 		d := &driver{
-			env: env, system: &systemObserver{}, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
+			env: env, backends: backends, system: &systemObserver{}, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
 			paths: map[string]place{}, keys: map[string]place{}, jobs: map[uint64]func(actor.Context, *done){},
 		}
 		d.Children = supervisors.NewChildren(supervisors.Config{
@@ -175,7 +180,7 @@ func missingName(name string) *liberr.Error {
 
 // spawn makes a pool's actor.
 func (d *driver) spawn(ctx actor.Context, p *def.Pool, s *seed) (*entry, error) {
-	b, err := backend.For(p.Kind)
+	b, err := d.backends(p)
 	if err != nil {
 		return nil, err
 	}
