@@ -196,7 +196,11 @@ func (c *client) feature(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, er
 		return yes, nil
 	}
 	if !hypervisors[c.scheme] {
-		return &protocol.ConnectSupportsFeatureRet{}, nil
+		ret := &protocol.ConnectSupportsFeatureRet{}
+		if c.scheme == "network" && a.Feature == featureNetworkUpdateOrder {
+			ret.Supported = 1
+		}
+		return ret, nil
 	}
 	c.forward(ctx, p, protocol.ConnectSupportsFeature.Procedure, to)
 	return nil, errLater
@@ -235,7 +239,9 @@ const (
 	featureProgramKeepalive = 10
 	featureEventCallback    = 14
 	featureCloseCallback    = 15
-	featureUpdateOrder      = 16 // networks are updated in the order of the arguments
+
+	featureNetworkUpdateOrder = 16 // net-update takes its arguments in the documented order
+	featureUpdateOrder        = 16 // networks are updated in the order of the arguments
 )
 
 func (c *client) registerClose(actor.Context, *rpc.Packet) (protocol.Encoder, error) {

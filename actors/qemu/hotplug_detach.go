@@ -222,6 +222,7 @@ func (j *deviceJob) afterRemoval(one *piece) {
 			removeTap(name)
 			j.untaps = append(j.untaps, name)
 		}
+		j.drv.releasePort(d)
 	case *libvirtxml.DomainHostdev:
 		returnHostdev(d)
 	}

@@ -434,13 +434,15 @@ func (p *launchPlan) setUp(ctx context.Context, mon *qmp.Client, cmd *command.Co
 	if err != nil {
 		return rt, err
 	}
-	ptys := map[string]string{}
+	ptys, open := map[string]string{}, map[string]bool{}
 	for _, c := range chardevs {
+		open[strings.TrimPrefix(c.Label, "char")] = c.FrontendOpen
 		if path, ok := strings.CutPrefix(c.Filename, "pty:"); ok {
 			ptys[strings.TrimPrefix(c.Label, "char")] = path
 		}
 	}
 	fillPtys(p.def, ptys)
+	fillStates(p.def, open)
 	cpus, err := qmp.QueryCPUsFast(ctx, mon)
 	if err != nil {
 		return rt, err

@@ -119,14 +119,13 @@ func portFree(n int) bool {
 
 // fillPtys writes the terminals that QEMU opened into the definition, by the alias of their device.
 func fillPtys(def *libvirtxml.Domain, ptys map[string]string) {
-	set := func(src *libvirtxml.DomainChardevSource, alias *libvirtxml.DomainAlias) string {
+	set := func(src *libvirtxml.DomainChardevSource, alias *libvirtxml.DomainAlias) {
 		if src == nil || src.Pty == nil || alias == nil {
-			return ""
+			return
 		}
 		if path := ptys[alias.Name]; path != "" {
 			src.Pty.Path = path
 		}
-		return src.Pty.Path
 	}
 	dev := def.Devices
 	for i := range dev.Serials {
@@ -139,9 +138,22 @@ func fillPtys(def *libvirtxml.Domain, ptys map[string]string) {
 		set(dev.Channels[i].Source, dev.Channels[i].Alias)
 	}
 	for i := range dev.Consoles {
-		c := &dev.Consoles[i]
-		if path := set(c.Source, c.Alias); path != "" {
-			c.TTY = path
+		set(dev.Consoles[i].Source, dev.Consoles[i].Alias)
+	}
+}
+
+// fillStates writes down whether the guest has its virtio channels open, by the alias of the channel.
+func fillStates(def *libvirtxml.Domain, open map[string]bool) {
+	for i := range def.Devices.Channels {
+		c := &def.Devices.Channels[i]
+		if c.Target == nil || c.Target.VirtIO == nil || c.Alias == nil {
+			continue
+		}
+		if is, known := open[c.Alias.Name]; known {
+			c.Target.VirtIO.State = "disconnected"
+			if is {
+				c.Target.VirtIO.State = "connected"
+			}
 		}
 	}
 }

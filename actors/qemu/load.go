@@ -160,6 +160,9 @@ func adopt(ctx context.Context, drv *shared, s *seed, h qmp.Handler) (*adopted, 
 		a.vcpus = append(a.vcpus, v.PID)
 	}
 	a.vnets = tapNames(def)
+	soon, enough := context.WithTimeout(ctx, adoptPatience)
+	drv.reclaimPorts(soon, def)
+	enough()
 	for _, n := range displayPorts(def) {
 		drv.vnc.Take(n, def.UUID)
 	}

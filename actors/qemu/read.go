@@ -164,6 +164,11 @@ func (d *domain) migratable() (*document, error) {
 	}
 	for i := range def.Devices.Disks {
 		disk := &def.Devices.Disks[i]
+		if i < len(asked.Devices.Disks) && disk.Driver != nil && asked.Devices.Disks[i].Driver != nil {
+			driver := *disk.Driver
+			driver.Type, driver.Cache = asked.Devices.Disks[i].Driver.Type, asked.Devices.Disks[i].Driver.Cache
+			disk.Driver = &driver
+		}
 		if disk.Source != nil {
 			disk.Source.Index = 0
 		}

@@ -83,6 +83,10 @@ var lifeRoutes = []call.Route[*domain]{
 	call.Answer(protocol.DomainGetMetadata, (*domain).getMetadata),
 	call.Later(protocol.DomainSetMetadata, (*domain).setMetadata),
 
+	call.Answer(protocol.DomainListAllCheckpoints, (*domain).listAllCheckpoints),
+	call.Answer(protocol.DomainCheckpointLookupByName, (*domain).checkpointByName),
+	call.Answer(protocol.DomainBackupGetXMLDesc, (*domain).backupXML),
+
 	// Ways to it.
 	call.Later(protocol.DomainOpenConsole, (*domain).openConsole),
 	call.Later(protocol.DomainOpenChannel, (*domain).openChannel),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"libvirt.org/go/libvirtxml"
 
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
@@ -111,6 +112,7 @@ type leftovers struct {
 	ports  []int
 	vnets  []string
 	files  []string // that were given to the guest
+	nics   []libvirtxml.DomainInterface
 	log    string
 }
 
@@ -126,6 +128,7 @@ func (d *domain) leftovers() *leftovers {
 	}
 	if def, err := d.live.Def(); err == nil {
 		l.ports = displayPorts(def)
+		l.nics = def.Devices.Interfaces
 		if !d.drv.guest.self() && relabels(def) {
 			l.files = guestFiles(def)
 		}
@@ -153,6 +156,9 @@ func (l *leftovers) clean(removeLog bool) {
 	}
 	for _, name := range l.vnets {
 		removeTap(name)
+	}
+	for i := range l.nics {
+		l.drv.releasePort(&l.nics[i])
 	}
 	if removeLog {
 		_ = os.Remove(l.log)

@@ -33,7 +33,7 @@ func (p *launchPlan) interfaces(ctx context.Context, undo *kit.Undo) error {
 	return nil
 }
 
-func (p *launchPlan) connectNIC(_ context.Context, n *libvirtxml.DomainInterface, undo *kit.Undo) (command.NIC, error) {
+func (p *launchPlan) connectNIC(ctx context.Context, n *libvirtxml.DomainInterface, undo *kit.Undo) (command.NIC, error) {
 	if n.Source == nil {
 		return command.NIC{}, nil
 	}
@@ -45,7 +45,7 @@ func (p *launchPlan) connectNIC(_ context.Context, n *libvirtxml.DomainInterface
 	case n.Source.Direct != nil:
 		return p.macvtap(n, n.Source.Direct, undo)
 	case n.Source.Network != nil:
-		return command.NIC{}, liberr.New(liberr.FromNetwork, liberr.NoNetwork, "no network with matching name '%s'", n.Source.Network.Network)
+		return p.networkNIC(ctx, n, undo)
 	}
 	return command.NIC{}, nil
 }
