@@ -65,7 +65,7 @@ func TestFlagsAreCheckedFirst(t *testing.T) {
 func TestCapabilitiesNameEveryKind(t *testing.T) {
 	c := branchtest.Start(t, New(branchtest.Env(t))).Client()
 	r, err := branchtest.Do(c, protocol.ConnectGetStoragePoolCapabilities, &protocol.ConnectGetStoragePoolCapabilitiesArgs{})
-	if err != nil || strings.Count(r.Capabilities, "<pool type=") != 14 || strings.Count(r.Capabilities, "'yes'") != 1 || !strings.Contains(r.Capabilities, "<pool type='dir' supported='yes'>") {
+	if err != nil || strings.Count(r.Capabilities, "<pool type=") != 14 || strings.Count(r.Capabilities, "'yes'") != 3 || !strings.Contains(r.Capabilities, "<pool type='dir' supported='yes'>") {
 		t.Error(r, err)
 	}
 }

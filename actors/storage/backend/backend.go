@@ -59,7 +59,9 @@ type Watcher interface {
 }
 
 var backends = map[string]Backend{
-	"dir": dir{},
+	"dir":   dir{},
+	"fs":    mounted{},
+	"netfs": mounted{},
 }
 
 // For returns the backend of a kind, or libvirt's error where there is none.

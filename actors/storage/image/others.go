@@ -38,6 +38,7 @@ func vmdk(h *header, i *Info) (err error) {
 	}
 	i.Capacity = sectors * sector
 	const descriptor, longest = 512, 20 * 1024
+	h.grow()
 	if len(h.b) <= descriptor {
 		return nil
 	}

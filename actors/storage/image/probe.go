@@ -31,7 +31,8 @@ func broken(format string, args ...any) error {
 }
 
 const (
-	front   = 64 << 10 // bytes that are read of every image
+	first   = 4 << 10  // bytes that are read of every image
+	front   = 64 << 10 // bytes that are read of an image at most, a name behind them apart
 	maxName = 4096     // bytes of a backing file's name
 )
 
@@ -54,6 +55,23 @@ func (h *header) at(at, n int) []byte {
 		return zeros[:n]
 	}
 	return h.b[at : at+n]
+}
+
+// grow reads the rest of the front, for formats that have something there.
+func (h *header) grow() {
+	if len(h.b) < first {
+		return
+	}
+	b := make([]byte, front)
+	n, _ := h.r.ReadAt(b, 0)
+	h.b = b[:max(n, 0)]
+}
+
+// far is is for what lies far behind the beginning.
+func (h *header) far(at int64, magic string) bool {
+	b := make([]byte, len(magic))
+	n, _ := h.r.ReadAt(b, at)
+	return n == len(b) && string(b) == magic
 }
 
 func (h *header) is(at int, magic string) bool {
@@ -111,12 +129,12 @@ var formats = []format{
 	}},
 	{"cow", func(h *header) bool { return h.is(0, "OOOM") && h.be32(4) == 2 }, cow},
 	{"cloop", func(h *header) bool { return h.is(0, "#!/bin/sh\n#V2.0 Format\nmodprobe cloop") }, nil},
-	{"iso", func(h *header) bool { return h.is(32769, "CD001") }, nil},
+	{"iso", func(h *header) bool { return len(h.b) == first && h.far(32769, "CD001") }, nil},
 }
 
 // Probe reads the header of an image. The Info is good as far as it goes also when there is an error.
 func Probe(r io.ReaderAt) (Info, error) {
-	h := &header{b: make([]byte, front), r: r}
+	h := &header{b: make([]byte, first), r: r}
 	n, err := r.ReadAt(h.b, 0)
 	h.b = h.b[:n]
 	if err != nil && !errors.Is(err, io.EOF) {

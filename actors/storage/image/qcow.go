@@ -41,6 +41,9 @@ func qcow2(h *header, i *Info) (err error) {
 	if i.Backing, err = h.name(backing, h.be32(16)); err != nil || i.Backing == "" {
 		return err
 	}
+	if min(backing, front) > first {
+		h.grow()
+	}
 	for at := extensions; at+8 <= uint64(len(h.b)) && at+8 <= backing; {
 		kind, length := h.be32(int(at)), uint64(h.be32(int(at)+4))
 		at += 8
