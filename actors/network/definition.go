@@ -194,9 +194,6 @@ func (d *definition) clone() *definition {
 	return &c
 }
 
-// ref is how the network is named on the wire.
-func (d *definition) ref() protocol.Network { return protocol.Network{Name: d.name, UUID: d.uuid} }
-
 // bits is the length of the address's network prefix, by libvirt's rules: the prefix, the netmask's leading ones, or the
 // class of the address.
 func (ip *ipDef) bits() int { return prefixBits(ip.address, ip.netmask, ip.prefix, ip.hasPfx) }

@@ -116,25 +116,25 @@ func (d *definition) confNames(add func(string, ...any)) {
 }
 
 // dnsmasq is the record in the form _service._protocol.domain,target,port,priority,weight.
-func (v *srv) dnsmasq() string {
-	name := "_" + v.service + "._" + v.protocol
-	if v.domain != "" {
-		name += "." + v.domain
+func (s *srv) dnsmasq() string {
+	name := "_" + s.service + "._" + s.protocol
+	if s.domain != "" {
+		name += "." + s.domain
 	}
-	if v.target == "" {
+	if s.target == "" {
 		return name
 	}
-	text := name + "," + v.target
-	if v.port == 0 && (v.priority != 0 || v.weight != 0) {
+	text := name + "," + s.target
+	if s.port == 0 && (s.priority != 0 || s.weight != 0) {
 		text += ",1"
-	} else if v.port != 0 {
-		text += "," + utoa(v.port)
+	} else if s.port != 0 {
+		text += "," + utoa(s.port)
 	}
-	if v.priority != 0 || v.weight != 0 {
-		text += "," + utoa(v.priority)
+	if s.priority != 0 || s.weight != 0 {
+		text += "," + utoa(s.priority)
 	}
-	if v.weight != 0 {
-		text += "," + utoa(v.weight)
+	if s.weight != 0 {
+		text += "," + utoa(s.weight)
 	}
 	return text
 }

@@ -506,7 +506,7 @@ func (f *guestFacts) collect(ctx context.Context, ag *agent.Client, timeout int,
 		if types&part.kind == 0 {
 			continue
 		}
-		if err := part.get(); err != nil && !errors.Is(err, agent.Missing) {
+		if err := part.get(); err != nil && !errors.Is(err, agent.ErrMissing) {
 			return err
 		}
 	}

@@ -226,18 +226,6 @@ func (j *deviceJob) tell(n unplugNews) {
 	}
 }
 
-// edit gives the live definition to change: a copy, made once.
-func (j *deviceJob) edit() (*libvirtxml.Domain, error) {
-	if j.now == nil {
-		def, err := domxml.Clone(j.live)
-		if err != nil {
-			return nil, err
-		}
-		j.now = def
-	}
-	return j.now, nil
-}
-
 // editConfig gives the stored definition to change.
 func (j *deviceJob) editConfig() (*libvirtxml.Domain, error) {
 	def, err := domxml.Clone(j.config)

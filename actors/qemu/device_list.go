@@ -15,11 +15,11 @@ type piece struct {
 }
 
 // name is the device's alias, by which QEMU and clients know it.
-func (p *piece) name() string {
-	if p.alias == nil {
+func (one *piece) name() string {
+	if one.alias == nil {
 		return ""
 	}
-	return p.alias.Name
+	return one.alias.Name
 }
 
 // pieces lists what can be plugged in or out, or stands in the way of it.

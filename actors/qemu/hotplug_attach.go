@@ -390,18 +390,18 @@ func isMemory(def *libvirtxml.Domain, alias string) bool {
 }
 
 // memoryBases asks where the modules are in the guest's memory.
-func (j *plugging) memoryBases(ctx context.Context) error {
+func (p *plugging) memoryBases(ctx context.Context) error {
 	var list []struct {
 		Data struct {
 			ID   string `json:"id"`
 			Addr uint64 `json:"addr"`
 		} `json:"data"`
 	}
-	if err := j.mon.Execute(ctx, "query-memory-devices", nil, &list); err != nil {
+	if err := p.mon.Execute(ctx, "query-memory-devices", nil, &list); err != nil {
 		return err
 	}
 	for _, m := range list {
-		if one := findAlias(j.def.Devices, m.Data.ID); one != nil && one.kind == "memory" && one.address != nil && one.address.DIMM != nil {
+		if one := findAlias(p.def.Devices, m.Data.ID); one != nil && one.kind == "memory" && one.address != nil && one.address.DIMM != nil {
 			base := m.Data.Addr
 			one.address.DIMM.Base = &base
 		}

@@ -25,7 +25,6 @@ type vcpuThread struct {
 	wait   uint64 // ns it waited for something
 	delay  uint64 // ns it was ready and did not run
 	delays bool   // delay is known
-	pins   []int  // CPUs it may run on
 }
 
 // readThread reads what procfs knows of a thread.

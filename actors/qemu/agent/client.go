@@ -95,12 +95,12 @@ type Command struct {
 	Args    any      // nil for none; marshalled as it is
 	Timeout int      // seconds, or Block, Default, NoWait
 	Events  []string // of QEMU, each of which counts as the answer; so does the end of the connection
-	// Optional makes an agent that does not know the command a Missing instead of libvirt's error.
+	// Optional makes an agent that does not know the command an ErrMissing instead of libvirt's error.
 	Optional bool
 }
 
-// Missing is the error of an Optional command that the agent does not have, or that is disabled in it.
-var Missing = errors.New("the guest agent does not have this command")
+// ErrMissing is the error of an Optional command that the agent does not have, or that is disabled in it.
+var ErrMissing = errors.New("the guest agent does not have this command")
 
 // Execute runs a command. ret is nil or where its value is decoded to.
 func (c *Client) Execute(ctx context.Context, cmd Command, ret any) error {
@@ -170,7 +170,7 @@ func check(name string, line []byte, optional bool) (json.RawMessage, error) {
 		return a.Return, nil
 	}
 	if optional && (a.Error.Class == "CommandNotFound" || a.Error.Class == "CommandDisabled") {
-		return nil, Missing
+		return nil, ErrMissing
 	}
 	return nil, internal("unable to execute QEMU agent command '%s': %s", name, a.words())
 }

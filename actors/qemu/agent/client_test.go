@@ -51,7 +51,7 @@ func (f *fake) speak(conn net.Conn, reply func(net.Conn, string, int64) string) 
 		if err != nil {
 			return
 		}
-		line = strings.TrimLeft(line, "\xff")
+		line = strings.TrimPrefix(line, "\xff")
 		f.lines <- strings.TrimSpace(line)
 		var cmd struct {
 			Execute   string `json:"execute"`
@@ -124,7 +124,7 @@ func TestRefusals(t *testing.T) {
 	c, ctx := dial(t, serve(t, polite))
 	wantCode(t, c.Execute(ctx, Command{Name: "guest-fly"}, nil), liberr.InternalError,
 		"unable to execute QEMU agent command 'guest-fly': The command guest-fly has not been found")
-	if err := c.Execute(ctx, Command{Name: "guest-fly", Optional: true, Timeout: Default}, nil); !errors.Is(err, Missing) {
+	if err := c.Execute(ctx, Command{Name: "guest-fly", Optional: true, Timeout: Default}, nil); !errors.Is(err, ErrMissing) {
 		t.Error(err)
 	}
 	_, err := c.Raw(ctx, "no json", Default)
