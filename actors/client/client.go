@@ -176,6 +176,7 @@ func (c *client) release(ctx actor.Context) {
 	for _, s := range c.streams {
 		s.cut()
 	}
+	kit.CancelJobs(ctx) // nobody types a password for a client that is gone
 	supervisors.Forget(ctx)
 	c.events.release(ctx)
 	for _, who := range c.watched { // a watched actor remembers its watchers until they take it back
