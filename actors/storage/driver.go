@@ -230,6 +230,9 @@ func (d *driver) volumesChanged(m *volumesChanged) {
 	if e == nil {
 		return
 	}
+	if m.All {
+		d.dropVolumes(e)
+	}
 	for _, v := range m.Gone {
 		if d.paths[v.Path].pool == e {
 			delete(d.paths, v.Path)
@@ -247,12 +250,23 @@ func (d *driver) volumesChanged(m *volumesChanged) {
 	}
 }
 
+func (d *driver) dropVolumes(e *entry) {
+	for _, index := range []map[string]place{d.paths, d.keys} {
+		for k, at := range index {
+			if at.pool == e {
+				delete(index, k)
+			}
+		}
+	}
+}
+
 // forget takes a pool out of the index and ends its actor.
 func (d *driver) forget(ctx actor.Context, uuid protocol.UUID) {
 	e := d.byUUID[uuid]
 	if e == nil {
 		return
 	}
+	d.dropVolumes(e)
 	delete(d.byUUID, uuid)
 	delete(d.byName, e.Def.Name)
 	delete(d.byChild, e.child)

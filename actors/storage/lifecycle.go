@@ -75,6 +75,7 @@ func (p *pool) loaded(ctx actor.Context, s *seed, c *backend.Content) {
 		p.activate(ctx, c)
 	case p.persistent:
 		p.def = s.config
+		ctx.Send(p.parent, &volumesChanged{Pool: p.uuid, All: true}) // of an earlier life of this actor
 	default:
 		p.forget(ctx)
 	}
@@ -267,9 +268,8 @@ func (p *pool) deactivate(ctx actor.Context) {
 		p.release()
 		p.release = nil
 	}
-	gone := p.list()
-	p.volumes, p.sorted = map[string]*volume{}, nil
-	ctx.Send(p.parent, &volumesChanged{Pool: p.uuid, Gone: gone})
+	p.volumes, p.sorted = nil, nil
+	ctx.Send(p.parent, &volumesChanged{Pool: p.uuid, All: true})
 }
 
 func (p *pool) build(ctx actor.Context, r *call.Request, a *protocol.StoragePoolBuildArgs) error {

@@ -60,6 +60,7 @@ type summary struct {
 // volumesChanged tells which volumes came or changed their place, and which went.
 type volumesChanged struct {
 	Pool protocol.UUID
+	All  bool // Set is all there is: the pool's actor knows nothing of what it may have told before
 	Set  []*def.Volume
 	Gone []*def.Volume
 }
@@ -84,6 +85,26 @@ func (*forgotten) Urgent() bool { return true }
 
 // folderChanged is what a watch has heard; nil names stand for any.
 type folderChanged struct{ names []string }
+
+// What carries a call that was let in already is not refused for a full mailbox, and what must arrive is not either.
+
+// Urgent keeps it from being refused.
+func (*define) Urgent() bool { return true }
+
+// Urgent keeps it from being refused.
+func (*create) Urgent() bool { return true }
+
+// Urgent keeps it from being refused.
+func (*lend) Urgent() bool { return true }
+
+// Urgent keeps it from being refused.
+func (*borrow) Urgent() bool { return true }
+
+// Urgent keeps it from being refused.
+func (*returned) Urgent() bool { return true }
+
+// Urgent keeps it from being refused.
+func (*folderChanged) Urgent() bool { return true }
 
 // done ends a job.
 type done = kit.Done[any]

@@ -44,8 +44,8 @@ type pool struct {
 	persistent bool
 	autostart  bool
 
-	volumes  map[string]*volume
-	sorted   []*def.Volume // by name; nil: to be made again
+	volumes  map[string]*volume // nil while it is not active
+	sorted   []*def.Volume      // by name; nil: to be made again
 	touched  map[string]bool
 	watching func()   // ends the watch; nil while there is none
 	heard    []string // names that changed and are to be looked at
@@ -94,8 +94,8 @@ type work struct {
 func newPool(env *branch.Env, parent *actor.PID, d *def.Pool, b backend.Backend, s *seed, fresh bool) *pool {
 	return &pool{
 		env: env, store: store{env.Paths}, parent: parent, uuid: d.UUID, name: d.Name, seed: s, fresh: fresh, backend: b, def: d,
-		log:     env.Log.With().Str("pool", d.Name).Stringer("uuid", d.UUID).Logger(),
-		volumes: map[string]*volume{}, works: map[uint64]*work{}, sessions: map[uint64]string{},
+		log:   env.Log.With().Str("pool", d.Name).Stringer("uuid", d.UUID).Logger(),
+		works: map[uint64]*work{}, sessions: map[uint64]string{},
 	}
 }
 

@@ -331,3 +331,23 @@ func writeFile(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+// The branch forgets the volumes of a pool that stops, and a pool that starts again is as it is then.
+func TestAPoolThatStartsAgainIsSeenAnew(t *testing.T) {
+	c := branchtest.Start(t, New(branchtest.Env(t))).Client()
+	path := t.TempDir()
+	p := definePool(t, c, path)
+	makeVolume(t, c, p, "one")
+	makeVolume(t, c, p, "two")
+	if _, err := branchtest.Do(c, protocol.StoragePoolDestroy, &protocol.StoragePoolDestroyArgs{Pool: p}); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(path + "/one"); err != nil {
+		t.Error(err)
+	}
+	startPool(t, c, p)
+	branchtest.Fails(c, protocol.StorageVolLookupByKey, &protocol.StorageVolLookupByKeyArgs{Key: path + "/one"}, from, liberr.NoStorageVol, "Storage volume not found: no storage vol with matching key "+path+"/one")
+	if r, err := branchtest.Do(c, protocol.StorageVolLookupByKey, &protocol.StorageVolLookupByKeyArgs{Key: path + "/two"}); err != nil || r.Vol.Name != "two" {
+		t.Error(r, err)
+	}
+}

@@ -79,7 +79,10 @@ func (p *pool) take(ctx actor.Context, c *backend.Content, touched map[string]bo
 	d.Capacity, d.Allocation, d.Available = c.Space.Capacity, c.Space.Allocation, c.Space.Available
 	d.Permissions = c.Permissions
 	p.def = &d
-	change := &volumesChanged{Pool: p.uuid}
+	change := &volumesChanged{Pool: p.uuid, All: p.volumes == nil}
+	if p.volumes == nil {
+		p.volumes = make(map[string]*volume, len(c.Volumes))
+	}
 	for name, old := range p.volumes {
 		if c.Volumes[name] == nil && !touched[name] && !old.making {
 			change.Gone = append(change.Gone, old.Volume)
@@ -101,7 +104,7 @@ func (p *pool) take(ctx actor.Context, c *backend.Content, touched map[string]bo
 		}
 	}
 	p.sorted = nil
-	if len(change.Gone)+len(change.Set) > 0 {
+	if change.All || len(change.Gone)+len(change.Set) > 0 {
 		ctx.Send(p.parent, change)
 	}
 }
