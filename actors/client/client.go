@@ -38,6 +38,7 @@ type client struct {
 	authed   bool
 	sasl     *sasl.Session // under way; nil before and after
 	saslBusy bool          // a step is being computed
+	opening  bool          // calls sent behind CONNECT_OPEN wait for its answer
 	opened   bool
 	scheme   string // of the open connection: "qemu", "network" ...
 	uri      string
@@ -209,7 +210,7 @@ func (c *client) finished(ctx actor.Context, p *pending) {
 	c.inFlight--
 	c.conf.calls.Add(-1)
 	c.gate.leave(p.bytes)
-	for len(c.backlog) > 0 && c.inFlight < c.conf.Limits.InFlight && !c.closing {
+	for len(c.backlog) > 0 && c.inFlight < c.conf.Limits.InFlight && !c.closing && !c.opening {
 		next := c.backlog[0]
 		c.backlog[0] = nil
 		c.backlog = c.backlog[1:]

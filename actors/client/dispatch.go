@@ -27,7 +27,7 @@ func (c *client) packet(ctx actor.Context, p *rpc.Packet) {
 	}
 	switch p.Type {
 	case rpc.Call, rpc.CallWithFDs:
-		if c.inFlight >= c.conf.Limits.InFlight {
+		if c.opening || c.inFlight >= c.conf.Limits.InFlight {
 			c.park(ctx, p)
 			return
 		}

@@ -118,7 +118,7 @@ func TestPipelinedPacketsAreHandedOverToo(t *testing.T) {
 		}
 		conn := rpc.NewConn(nc, nil)
 		if p, err := conn.ReadPacket(); err != nil || p.Serial != 1 || p.Status != rpc.OK {
-			t.Fatalf("%+v, %v", p, err)
+			t.Fatalf("%+v, %v: %v", p, err, rpc.DecodeError(p.Payload))
 		}
 		if _, err := nc.Write(out[half:]); err != nil {
 			t.Fatal(err)

@@ -98,6 +98,7 @@ func (c *client) connectOpen(ctx actor.Context, p *rpc.Packet) (protocol.Encoder
 	header := p.Header
 	pend := &pending{bytes: len(p.Payload) + overhead}
 	pend.then = func(ctx actor.Context, answer any) {
+		c.opening = false
 		r, _ := answer.(*call.Reply)
 		if r != nil && r.Err != nil && r.Err.Code == liberr.NoSupportCode {
 			r = &call.Reply{} // the branch is there and has nothing to say about opening
@@ -113,6 +114,7 @@ func (c *client) connectOpen(ctx actor.Context, p *rpc.Packet) (protocol.Encoder
 	}
 	serial, _ := c.asks.Add(to, time.Time{}, pend)
 	c.watch(ctx, to)
+	c.opening = true
 	c.inFlight++
 	c.conf.calls.Add(1)
 	ctx.Request(to, &call.Call{Proc: protocol.ConnectOpen.Procedure, Serial: serial, Args: p.Payload, Caller: c.caller})
