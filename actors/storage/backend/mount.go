@@ -127,7 +127,7 @@ func (m mounted) Build(ctx context.Context, p *def.Pool, flags uint32) error {
 		return liberr.New(from, liberr.OperationInvalid, "Source device does not exist when formatting pool '%s'", p.Name)
 	}
 	if flags == virt.StoragePoolBuildNoOverwrite {
-		if err := mustBeBlank(ctx, device); err != nil {
+		if err := mustBeBlank(ctx, device, p.Source.Format.Type); err != nil {
 			return err
 		}
 	}
@@ -142,7 +142,7 @@ func (m mounted) Build(ctx context.Context, p *def.Pool, flags uint32) error {
 }
 
 // mustBeBlank refuses a device on which blkid finds anything.
-func mustBeBlank(ctx context.Context, device string) error {
+func mustBeBlank(ctx context.Context, device, format string) error {
 	blkid, err := lookTool("blkid")
 	if err != nil {
 		return err
@@ -154,8 +154,10 @@ func mustBeBlank(ctx context.Context, device string) error {
 		return nil
 	case err != nil:
 		return liberr.New(from, liberr.StorageProbeFailed, "cannot tell what is on device '%s'", device).WithCause(err)
+	case strings.TrimSpace(string(out)) == format:
+		return liberr.New(from, liberr.StoragePoolBuilt, "Device '%s' already formatted using '%s'", device, format)
 	}
-	return liberr.New(from, liberr.OperationInvalid, "Device '%s' already contains '%s'", device, strings.TrimSpace(string(out)))
+	return liberr.New(from, liberr.OperationInvalid, "Format of device '%s' does not match the expected format '%s', forced overwrite is necessary", device, format)
 }
 
 // lookTool prefers the folders that libvirt names in its messages.

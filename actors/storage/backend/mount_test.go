@@ -1,6 +1,7 @@
 package backend_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"virtree/actors/storage/backend"
 	"virtree/actors/storage/def"
 	"virtree/actors/storage/storagetest"
+	"virtree/wire/liberr"
 	"virtree/wire/virt"
 )
 
@@ -66,8 +68,8 @@ func TestAFileSystemIsMadeWhereThereIsNone(t *testing.T) {
 	if err := b.Build(t.Context(), p, virt.StoragePoolBuildNoOverwrite); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Build(t.Context(), p, virt.StoragePoolBuildNoOverwrite); err == nil {
-		t.Error("it was overwritten")
+	if err := b.Build(t.Context(), p, virt.StoragePoolBuildNoOverwrite); !errors.Is(err, liberr.StoragePoolBuilt) {
+		t.Error(err)
 	}
 	if err := b.Build(t.Context(), p, virt.StoragePoolBuildOverwrite); err != nil {
 		t.Error(err)
