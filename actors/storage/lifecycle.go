@@ -224,10 +224,10 @@ func (p *pool) startWork(d *def.Pool, flags uint32, settled func(ctx actor.Conte
 	}}
 }
 
-// activate makes the pool one that is up, with that content.
+// activate makes the pool one that is up, with that content. It does not keep the process from its idle exit: nothing of a
+// pool needs a process, and the next one finds it active.
 func (p *pool) activate(ctx actor.Context, c *backend.Content) {
 	p.active = true
-	p.release = p.env.Hold("storage pool " + p.name)
 	p.take(ctx, c, nil)
 	p.watch(ctx)
 }
@@ -264,10 +264,6 @@ func (p *pool) destroy(ctx actor.Context, r *call.Request, _ *protocol.StoragePo
 func (p *pool) deactivate(ctx actor.Context) {
 	p.unwatch()
 	p.active = false
-	if p.release != nil {
-		p.release()
-		p.release = nil
-	}
 	p.volumes, p.sorted = nil, nil
 	ctx.Send(p.parent, &volumesChanged{Pool: p.uuid, All: true})
 }

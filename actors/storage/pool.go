@@ -62,7 +62,6 @@ type pool struct {
 	ready   bool // loaded from disk; until then calls wait
 	waiting []*actor.MessageEnvelope
 	gone    bool // forgotten: only answers that it is not there
-	release func()
 }
 
 // volume is one as the pool knows it.
@@ -253,10 +252,6 @@ func (p *pool) abandon(ctx actor.Context) {
 		kit.Refuse(ctx.ActorSystem(), w.Sender, w.Message, err)
 	}
 	p.unwatch()
-	if p.release != nil {
-		p.release()
-		p.release = nil
-	}
 }
 
 // requireActive is libvirt's refusal of what needs an active pool.

@@ -56,7 +56,7 @@ var Kinds = []Kind{
 	{Name: "sheepdog", shows: partHost | partName | partNetwork, needs: partHost},
 	{Name: "gluster", Volume: FileFormats, DefaultVolume: "raw", shows: partHost | partName | partDir | partNetwork, needs: partHost | partDir},
 	{Name: "zfs", shows: partName | partDevice},
-	{Name: "vstorage", shows: partName},
+	{Name: "vstorage", Volume: FileFormats, DefaultVolume: "raw", shows: partName},
 }
 
 // KindNamed returns the kind of that name and libvirt's number of it; nil when there is none.
