@@ -136,7 +136,15 @@ func (d *driver) lookupByTarget(_ actor.Context, _ *call.Request, a *protocol.St
 			return &protocol.StoragePoolLookupByTargetPathRet{Pool: e.ref()}, nil
 		}
 	}
-	return nil, liberr.New(from, liberr.NoStoragePool, "no storage pool with matching target path '%s'", path)
+	return nil, liberr.New(from, liberr.NoStoragePool, "no storage pool with matching target path %s", bothPaths(a.Path, path))
+}
+
+// bothPaths quotes a path as the client has it, and as it was looked for where that differs.
+func bothPaths(path, clean string) string {
+	if path == clean {
+		return "'" + path + "'"
+	}
+	return "'" + path + "' (" + clean + ")"
 }
 
 func (d *driver) lookupByVolume(_ actor.Context, _ *call.Request, a *protocol.StoragePoolLookupByVolumeArgs) (*protocol.StoragePoolLookupByVolumeRet, error) {
@@ -167,7 +175,7 @@ func (d *driver) volumeByPath(_ actor.Context, _ *call.Request, a *protocol.Stor
 	path := def.CleanPath(a.Path)
 	at, ok := d.paths[path]
 	if !ok {
-		return nil, liberr.New(from, liberr.NoStorageVol, "no storage vol with matching path '%s'", path)
+		return nil, liberr.New(from, liberr.NoStorageVol, "no storage vol with matching path %s", bothPaths(a.Path, path))
 	}
 	return &protocol.StorageVolLookupByPathRet{Vol: at.wire()}, nil
 }

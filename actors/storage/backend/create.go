@@ -37,7 +37,7 @@ func (dir) Create(ctx context.Context, undo *kit.Undo, p *def.Pool, v *def.Volum
 	if v.Format == "raw" && v.Backing != nil {
 		return liberr.New(from, liberr.NoSupportCode, "backing storage not supported for raw volumes")
 	}
-	return makeVolume(ctx, undo, p, v, flags, func(path string) error {
+	return makeVolume(ctx, undo, p, v, v.Format != "raw", flags, func(path string) error {
 		switch v.Format {
 		case "raw":
 			return createRaw(ctx, path, v, nil, false)
@@ -52,8 +52,12 @@ func (dir) Clone(ctx context.Context, undo *kit.Undo, p *def.Pool, v, source *de
 	if source.Type == virt.StorageVolDir || v.Format == "dir" {
 		return liberr.New(from, liberr.InternalError, "unsupported input storage vol type %d", source.Type)
 	}
-	return makeVolume(ctx, undo, p, v, flags, func(path string) error {
-		if v.Format != "raw" || source.Format != "raw" {
+	byTool := v.Format != "raw" || source.Format != "raw"
+	if byTool && flags&virt.StorageVolCreateReflink != 0 {
+		return liberr.Raw(from, liberr.InvalidArg, unsupportedFlags(virt.StorageVolCreateReflink, "storageBackendCreateQemuImg"))
+	}
+	return makeVolume(ctx, undo, p, v, byTool, flags, func(path string) error {
+		if byTool {
 			return convertImage(ctx, path, v, source, flags)
 		}
 		in, err := os.OpenFile(source.Path, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -67,8 +71,8 @@ func (dir) Clone(ctx context.Context, undo *kit.Undo, p *def.Pool, v, source *de
 
 // makeVolume has a volume made under a name nobody sees, and then gives it its own. Whatever ends the process before that, the
 // volume is not there; once makeVolume has returned, it stays.
-func makeVolume(_ context.Context, undo *kit.Undo, p *def.Pool, v *def.Volume, flags uint32, create func(path string) error) error {
-	if err := mayMake(p, v, flags); err != nil {
+func makeVolume(_ context.Context, undo *kit.Undo, p *def.Pool, v *def.Volume, byTool bool, flags uint32, create func(path string) error) error {
+	if err := mayMake(p, v, byTool, flags); err != nil {
 		return err
 	}
 	work := p.VolumePath(Unfinished + p.UUID.String() + "-" + strings.ToLower(rand.Text()[:12]))
@@ -97,13 +101,12 @@ func makeVolume(_ context.Context, undo *kit.Undo, p *def.Pool, v *def.Volume, f
 	return nil
 }
 
-func mayMake(p *def.Pool, v *def.Volume, flags uint32) error {
+func mayMake(p *def.Pool, v *def.Volume, byTool bool, flags uint32) error {
 	if flags&virt.StorageVolCreatePreallocMetadata != 0 {
-		switch v.Format {
-		case "qcow2":
-		case "raw":
+		switch {
+		case !byTool:
 			return liberr.New(from, liberr.ConfigUnsupported, "metadata preallocation is not supported for raw volumes")
-		default:
+		case v.Format != "qcow2":
 			return liberr.New(from, liberr.ConfigUnsupported, "metadata preallocation only available with qcow2")
 		}
 	}

@@ -45,7 +45,7 @@ func (dir) Build(_ context.Context, p *def.Pool, flags uint32) error {
 	case flags&^both != 0:
 		return liberr.Raw(from, liberr.InvalidArg, unsupportedFlags(flags&^both, "virStorageBackendFileSystemBuild"))
 	case flags == both:
-		return liberr.New(from, liberr.InvalidArg, "Overwrite and no overwrite flags are mutually exclusive")
+		return liberr.Raw(from, liberr.InvalidArg, "Flags 'VIR_STORAGE_POOL_BUILD_OVERWRITE' and 'VIR_STORAGE_POOL_BUILD_NO_OVERWRITE' are mutually exclusive")
 	case flags != 0:
 		return liberr.New(from, liberr.OperationInvalid, "No source device specified when formatting pool '%s'", p.Name)
 	}

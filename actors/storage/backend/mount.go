@@ -112,7 +112,7 @@ func (m mounted) Build(ctx context.Context, p *def.Pool, flags uint32) error {
 	case flags&^both != 0:
 		return liberr.Raw(from, liberr.InvalidArg, unsupportedFlags(flags&^both, "virStorageBackendFileSystemBuild"))
 	case flags == both:
-		return liberr.New(from, liberr.InvalidArg, "Overwrite and no overwrite flags are mutually exclusive")
+		return liberr.Raw(from, liberr.InvalidArg, "Flags 'VIR_STORAGE_POOL_BUILD_OVERWRITE' and 'VIR_STORAGE_POOL_BUILD_NO_OVERWRITE' are mutually exclusive")
 	case flags != 0 && p.Kind.Name != "fs":
 		return liberr.New(from, liberr.OperationInvalid, "No source device specified when formatting pool '%s'", p.Name)
 	}

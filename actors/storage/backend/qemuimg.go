@@ -58,7 +58,7 @@ func options(v *def.Volume, flags uint32, backing *def.Backing) string {
 	}
 	if flags&virt.StorageVolCreatePreallocMetadata != 0 {
 		how := "metadata"
-		if v.Allocation >= v.Capacity && v.AllocationGiven {
+		if v.Allocation >= v.Capacity {
 			how = "falloc"
 		}
 		o = append(o, "preallocation="+how)

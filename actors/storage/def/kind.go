@@ -48,7 +48,7 @@ var Kinds = []Kind{
 	{Name: "logical", DefaultSource: "lvm2", Source: []string{"unknown", "lvm2"}, shows: partName | partDevice},
 	{Name: "disk", Discovery: Never, DefaultSource: "unknown", Source: []string{"unknown", "dos", "dvh", "gpt", "mac", "bsd", "pc98", "sun", "lvm2"},
 		DefaultVolume: "none", Volume: []string{"none", "linux", "fat16", "fat32", "linux-swap", "linux-lvm", "linux-raid", "extended"}, shows: partDevice, needs: partDevice},
-	{Name: "iscsi", Discovery: ByHost, shows: partHost | partDevice | partInitiator, needs: partHost | partDevice},
+	{Name: "iscsi", Discovery: ByHost, shows: partHost | partDevice | partInitiator, needs: partHost},
 	{Name: "iscsi-direct", shows: partHost | partDevice | partInitiator | partNetwork, needs: partHost | partDevice},
 	{Name: "scsi", Discovery: Never, shows: partAdapter, needs: partAdapter},
 	{Name: "mpath", Discovery: Never},
