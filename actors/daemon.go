@@ -160,6 +160,9 @@ func (d *daemon) startSystem(name string, act *sockets.Activation) error {
 			}
 		},
 	}
+	if d.paths.Session && !d.opts.Split {
+		opts.Dial = d.dialSession
+	}
 	node, err := remoting.Start(d.system, opts)
 	if err != nil {
 		return &supervisors.ExitError{Code: supervisors.ExitNetwork, Err: err}

@@ -188,7 +188,11 @@ func (c *client) forward(ctx actor.Context, p *rpc.Packet, proc *protocol.Proced
 			r = &call.Reply{Err: liberr.New(liberr.FromRPC, liberr.InternalError, "unexpected answer %T", answer)}
 		}
 		c.reply(ctx, header, proc, to, r)
-		p.Release()
+		if r.Err == nil {
+			// After an error the arguments may still be in use: by an object whose branch is gone, or by an actor
+			// that is stuck and was answered for. They are left to the collector and not given to another packet.
+			p.Release()
+		}
 	}
 	serial, _ := c.asks.Add(to, time.Time{}, pend)
 	c.watch(ctx, to)

@@ -21,7 +21,7 @@ import (
 
 func TestDescriptorsTravelInBothDirections(t *testing.T) {
 	w := start(t, nil)
-	w.fake.fds = func(_ actor.Context, r *call.Request) {
+	w.fake.fds.Store(does(func(_ actor.Context, r *call.Request) {
 		// The branch returns a pipe whose other end is what it got.
 		if r.Proc == protocol.DomainOpenGraphicsFD.Procedure {
 			fds := make([]int, 2)
@@ -36,7 +36,7 @@ func TestDescriptorsTravelInBothDirections(t *testing.T) {
 		}
 		call.CloseFDs(r.FDs)
 		r.Reply(nil)
-	}
+	}))
 	c := w.open()
 	files, err := c.CallFDs(w.soon(), protocol.DomainOpenGraphicsFD.Procedure, &protocol.DomainOpenGraphicsFDArgs{Dom: web}, nil)
 	if err != nil || len(files) != 1 {

@@ -110,7 +110,9 @@ func (c *client) connectOpen(ctx actor.Context, p *rpc.Packet) (protocol.Encoder
 			r = &call.Reply{Err: liberr.New(liberr.FromRPC, liberr.InternalError, "unexpected answer %T", answer)}
 		}
 		c.reply(ctx, header, protocol.ConnectOpen.Procedure, to, r)
-		p.Release()
+		if r.Err == nil {
+			p.Release() // see forward
+		}
 	}
 	serial, _ := c.asks.Add(to, time.Time{}, pend)
 	c.watch(ctx, to)

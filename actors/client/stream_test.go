@@ -32,7 +32,7 @@ func (w *world) give(spec call.Stream) *os.File {
 	far := os.NewFile(uintptr(fds[1]), "far end")
 	w.t.Cleanup(func() { _ = far.Close() })
 	spec.FD = fds[0]
-	w.fake.stream = func(_ actor.Context, r *call.Request) { r.ReplyRaw(&call.Reply{Stream: &spec}) }
+	w.fake.stream.Store(does(func(_ actor.Context, r *call.Request) { r.ReplyRaw(&call.Reply{Stream: &spec}) }))
 	return far
 }
 
@@ -109,10 +109,10 @@ func TestUploadArrivesWholeAndInOrder(t *testing.T) {
 	defer f.Close()
 	data := make([]byte, 9<<20)
 	_, _ = rand.Read(data)
-	w.fake.stream = func(_ actor.Context, r *call.Request) {
+	w.fake.stream.Store(does(func(_ actor.Context, r *call.Request) {
 		fd, _ := unix.Dup(int(f.Fd()))
 		r.ReplyRaw(&call.Reply{Stream: &call.Stream{FD: fd, In: true, Limit: int64(len(data))}})
-	}
+	}))
 	c := w.open()
 	s := w.console(c)
 	if _, err := s.Write(data); err != nil {
@@ -144,10 +144,10 @@ func TestDownloadEndsAtItsLimitOrTheEndOfTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, limit := range []int64{-1, 1 << 20, 0, 4 << 20} {
-		w.fake.stream = func(_ actor.Context, r *call.Request) {
+		w.fake.stream.Store(does(func(_ actor.Context, r *call.Request) {
 			fd, _ := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 			r.ReplyRaw(&call.Reply{Stream: &call.Stream{FD: fd, Out: true, Limit: limit}})
-		}
+		}))
 		c := w.open()
 		s := w.console(c)
 		got, err := io.ReadAll(s)
@@ -249,10 +249,10 @@ func TestTheFarEndGoesAway(t *testing.T) {
 func TestHolesBecomeHoles(t *testing.T) {
 	w := start(t, nil)
 	path := filepath.Join(t.TempDir(), "sparse")
-	w.fake.stream = func(_ actor.Context, r *call.Request) {
+	w.fake.stream.Store(does(func(_ actor.Context, r *call.Request) {
 		fd, _ := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
 		r.ReplyRaw(&call.Reply{Stream: &call.Stream{FD: fd, In: true, Limit: -1, Sparse: true}})
-	}
+	}))
 	c := w.open()
 	s := w.console(c)
 	for _, step := range []func() error{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -42,12 +43,16 @@ type world struct {
 
 // script is what the fake branch does; the functions run inside its actor.
 type script struct {
-	stream func(ctx actor.Context, r *call.Request) // console streams
-	fds    func(ctx actor.Context, r *call.Request) // procedures with descriptors
-	args   chan *call.Call                          // calls to say what came
+	stream atomic.Pointer[serve] // console streams
+	fds    atomic.Pointer[serve] // procedures with descriptors
+	args   chan *call.Call       // set before the first call: what came
 }
 
-// world starts it all; change may alter the configuration.
+type serve func(ctx actor.Context, r *call.Request)
+
+func does(f serve) *serve { return &f }
+
+// start starts it all; change may alter the configuration.
 func start(t testing.TB, change func(*Config)) *world {
 	t.Helper()
 	return startIn(t, kit.NewSystem("", zerolog.Nop()), change)
@@ -245,7 +250,9 @@ func (f *fakeBranch) Receive(ctx actor.Context) {
 
 func (f *fakeBranch) call(ctx actor.Context, r *call.Request) {
 	if f.args != nil {
-		f.args <- r.Call
+		said := *r.Call
+		said.Args = slices.Clone(said.Args) // the client's again after the answer
+		f.args <- &said
 	}
 	switch r.Proc {
 	case protocol.DomainLookupByName.Procedure:
@@ -267,9 +274,9 @@ func (f *fakeBranch) call(ctx actor.Context, r *call.Request) {
 			r.Reply(&protocol.DomainLookupByNameRet{Dom: protocol.Domain{Name: a.Name}})
 		}
 	case protocol.DomainOpenConsole.Procedure, protocol.StorageVolDownload.Procedure:
-		f.stream(ctx, r)
+		(*f.stream.Load())(ctx, r)
 	case protocol.DomainOpenGraphicsFD.Procedure, protocol.DomainOpenGraphics.Procedure, protocol.DomainCreateWithFiles.Procedure:
-		f.fds(ctx, r)
+		(*f.fds.Load())(ctx, r)
 	case protocol.ConnectGetHostname.Procedure:
 		r.Reply(&protocol.ConnectGetHostnameRet{Hostname: f.name})
 	default:
