@@ -201,59 +201,79 @@ func (d *driver) capabilities(_ actor.Context, _ *call.Request, a *protocol.Conn
 	return &protocol.ConnectGetStoragePoolCapabilitiesRet{Capabilities: capabilitiesXML()}, nil
 }
 
-// parse reads a client's document and finds its pool's actor, or makes one, by libvirt's rules on names and UUIDs. A
-// document is small and needs no disk: it is read here.
-func (d *driver) parse(ctx actor.Context, doc string, start bool) (*def.Pool, *entry, error) {
-	p, err := def.ParsePool(doc)
-	if err != nil {
-		return nil, nil, err
+// small is what a document may have to be read in Receive; larger ones, which nobody needs, are read in a job.
+const small = 32 << 10
+
+// read reads a client's document of a pool.
+func (d *driver) read(ctx actor.Context, r *call.Request, doc string, then func(ctx actor.Context, p *def.Pool) error) error {
+	if len(doc) <= small {
+		p, err := def.ParsePool(doc)
+		if err != nil {
+			return err
+		}
+		return then(ctx, p)
 	}
+	d.job(ctx, "read a document", func() (any, error) { return def.ParsePool(doc) }, func(ctx actor.Context, m *done) {
+		err := m.Err
+		if err == nil {
+			err = then(ctx, m.Value.(*def.Pool))
+		}
+		if err != nil {
+			r.Fail(liberr.From(from, err))
+		}
+	})
+	return nil
+}
+
+// target finds the actor of the pool that a document is about, or makes one, by libvirt's rules on names and UUIDs.
+func (d *driver) target(ctx actor.Context, p *def.Pool, start bool) (*entry, error) {
 	if _, err := backend.For(p.Kind); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, e := range d.byUUID {
 		if e.Def.Name != p.Name && e.Def.Conflicts(p) {
-			return nil, nil, liberr.New(from, liberr.OperationFailed, "Storage source conflict with pool: '%s'", e.Def.Name)
+			return nil, liberr.New(from, liberr.OperationFailed, "Storage source conflict with pool: '%s'", e.Def.Name)
 		}
 	}
 	if e := d.byUUID[p.UUID]; e != nil {
 		switch {
 		case e.Def.Name != p.Name:
-			return nil, nil, liberr.New(from, liberr.OperationFailed, "pool '%s' is already defined with uuid %s", e.Def.Name, e.UUID)
+			return nil, liberr.New(from, liberr.OperationFailed, "pool '%s' is already defined with uuid %s", e.Def.Name, e.UUID)
 		case start && e.Active:
-			return nil, nil, liberr.New(from, liberr.OperationInvalid, "pool is already active as '%s'", e.Def.Name)
+			return nil, liberr.New(from, liberr.OperationInvalid, "pool is already active as '%s'", e.Def.Name)
 		}
-		return p, e, nil
+		return e, nil
 	}
 	if e := d.byName[p.Name]; e != nil {
-		return nil, nil, liberr.New(from, liberr.OperationFailed, "pool '%s' already exists with uuid %s", p.Name, e.UUID)
+		return nil, liberr.New(from, liberr.OperationFailed, "pool '%s' already exists with uuid %s", p.Name, e.UUID)
 	}
-	e, err := d.spawn(ctx, p, nil)
-	return p, e, err
+	return d.spawn(ctx, p, nil)
 }
 
 func (d *driver) define(ctx actor.Context, r *call.Request, a *protocol.StoragePoolDefineXMLArgs) error {
 	if err := call.CheckFlags(a.Flags, virt.StoragePoolDefineValidate, from, "storagePoolDefineXML"); err != nil {
 		return err
 	}
-	p, e, err := d.parse(ctx, a.XML, false)
-	if err != nil {
+	return d.read(ctx, r, a.XML, func(ctx actor.Context, p *def.Pool) error {
+		e, err := d.target(ctx, p, false)
+		if err == nil {
+			ctx.Send(e.pid, &define{req: r, def: p})
+		}
 		return err
-	}
-	ctx.Send(e.pid, &define{req: r, def: p})
-	return nil
+	})
 }
 
 func (d *driver) create(ctx actor.Context, r *call.Request, a *protocol.StoragePoolCreateXMLArgs) error {
 	if err := call.CheckFlags(a.Flags, createFlags, from, "storagePoolCreateXML"); err != nil {
 		return err
 	}
-	p, e, err := d.parse(ctx, a.XML, true)
-	if err != nil {
+	return d.read(ctx, r, a.XML, func(ctx actor.Context, p *def.Pool) error {
+		e, err := d.target(ctx, p, true)
+		if err == nil {
+			ctx.Send(e.pid, &create{req: r, def: p, flags: a.Flags})
+		}
 		return err
-	}
-	ctx.Send(e.pid, &create{req: r, def: p, flags: a.Flags})
-	return nil
+	})
 }
 
 // clone asks the pool of the source to lend it to the other one.
