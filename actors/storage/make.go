@@ -21,10 +21,32 @@ func (p *pool) createVolume(ctx actor.Context, r *call.Request, a *protocol.Stor
 	if err := p.requireActive(); err != nil {
 		return err
 	}
-	v, err := def.ParseVolume(a.XML, p.def.Kind, false)
-	if err != nil {
-		return err
+	return p.read(ctx, a.XML, false, func(ctx actor.Context, v *def.Volume) error { return p.createNew(ctx, r, a, v) }, func(_ actor.Context, err error) { r.Fail(err) })
+}
+
+// read reads the document of a volume. failed is told what goes wrong after read has returned.
+func (p *pool) read(ctx actor.Context, doc string, sizeOptional bool, then func(actor.Context, *def.Volume) error, failed func(actor.Context, error)) error {
+	kind := p.def.Kind
+	if len(doc) <= small {
+		v, err := def.ParseVolume(doc, kind, sizeOptional)
+		if err != nil {
+			return err
+		}
+		return then(ctx, v)
 	}
+	p.begin(ctx, &work{name: "read a document", limit: briefly, run: func(context.Context, *kit.Undo) (any, error) {
+		return def.ParseVolume(doc, kind, sizeOptional)
+	}, apply: func(ctx actor.Context, out any) (protocol.Encoder, error) {
+		err := p.requireActive() // it may have been stopped meanwhile
+		if err == nil {
+			err = then(ctx, out.(*def.Volume))
+		}
+		return nil, err
+	}, failed: func(ctx actor.Context, err error) { failed(ctx, liberr.From(from, err)) }})
+	return nil
+}
+
+func (p *pool) createNew(ctx actor.Context, r *call.Request, a *protocol.StorageVolCreateXMLArgs, v *def.Volume) error {
 	if p.volumes[v.Name] != nil {
 		return liberr.Raw(from, liberr.StorageVolExist, "storage volume '"+v.Name+"' exists already")
 	}
@@ -126,10 +148,14 @@ func (p *pool) clone(ctx actor.Context, m *borrow, over func(actor.Context)) err
 	if err := p.requireActive(); err != nil {
 		return err
 	}
-	v, err := def.ParseVolume(m.args.XML, p.def.Kind, true)
-	if err != nil {
-		return err
-	}
+	return p.read(ctx, m.args.XML, true, func(ctx actor.Context, v *def.Volume) error { return p.cloneNew(ctx, m, v, over) },
+		func(ctx actor.Context, err error) {
+			over(ctx)
+			m.req.Fail(err)
+		})
+}
+
+func (p *pool) cloneNew(ctx actor.Context, m *borrow, v *def.Volume, over func(actor.Context)) error {
 	if p.volumes[v.Name] != nil {
 		return liberr.New(from, liberr.InternalError, "storage volume name '%s' already in use.", v.Name)
 	}

@@ -351,3 +351,22 @@ func TestAPoolThatStartsAgainIsSeenAnew(t *testing.T) {
 		t.Error(r, err)
 	}
 }
+
+// A document as large as the protocol allows is read like any other, and beside the work of the actors.
+func TestLargeDocuments(t *testing.T) {
+	c := branchtest.Start(t, New(branchtest.Env(t))).Client()
+	p := definePool(t, c, t.TempDir())
+	padding := strings.Repeat("<x/>", 20000)
+	if _, err := branchtest.Do(c, protocol.StoragePoolDefineXML, &protocol.StoragePoolDefineXMLArgs{XML: strings.Replace(poolDoc("b", strings.ReplaceAll(uuidA, "9c", "8c"), "/x"), "<target>", padding+"<target>", 1)}); err != nil {
+		t.Error(err)
+	}
+	v, err := branchtest.Do(c, protocol.StorageVolCreateXML, &protocol.StorageVolCreateXMLArgs{Pool: p, XML: "<volume><name>one</name><capacity>1</capacity>" + padding + "</volume>"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := branchtest.Do(c, protocol.StorageVolCreateXMLFrom, &protocol.StorageVolCreateXMLFromArgs{Pool: p, Clonevol: v.Vol, XML: "<volume><name>two</name>" + padding + "</volume>"}); err != nil {
+		t.Error(err)
+	}
+	branchtest.Fails(c, protocol.StorageVolCreateXML, &protocol.StorageVolCreateXMLArgs{Pool: p, XML: "<volume>" + padding + "</volume>"}, from, liberr.XMLError, "XML error: missing volume name element")
+	branchtest.Fails(c, protocol.StoragePoolDefineXML, &protocol.StoragePoolDefineXMLArgs{XML: "<pool>" + padding + "</pool>"}, liberr.FromXML, liberr.XMLError, "")
+}
