@@ -1,6 +1,8 @@
 package branch
 
 import (
+	"sync"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"virtree/actors/internal/call"
@@ -11,21 +13,13 @@ import (
 // place and under its old name, nobody who watches it hears of that, but its children are stopped. The
 // herald then tells the subscribers that the new instance does not know them.
 type herald struct {
-	branch      *actor.PID
-	subscribers map[string]*actor.PID
+	branch *actor.PID
+	roll   *roll
 }
 
-// subscribed and unsubscribed keep the herald's list.
-type (
-	subscribed   struct{ who *actor.PID }
-	unsubscribed struct{ who *actor.PID }
-)
-
-func newHerald(ctx actor.Context) *actor.PID {
+func newHerald(ctx actor.Context, r *roll) *actor.PID {
 	branch := ctx.Self()
-	props := kit.Props(func() actor.Actor {
-		return &herald{branch: branch, subscribers: map[string]*actor.PID{}}
-	}, kit.Kind("events"), kit.Limit(0))
+	props := kit.Props(func() actor.Actor { return &herald{branch, r} }, kit.Kind("events"), kit.Limit(0))
 	pid, err := ctx.SpawnNamed(props, "events")
 	if err != nil { // the predecessor's name is not free yet
 		pid = ctx.Spawn(props)
@@ -35,12 +29,8 @@ func newHerald(ctx actor.Context) *actor.PID {
 
 func (h *herald) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case *subscribed:
-		h.subscribers[key(m.who)] = m.who
-	case *unsubscribed:
-		delete(h.subscribers, key(m.who))
 	case *actor.Stopping:
-		for _, who := range h.subscribers {
+		for _, who := range h.roll.all() {
 			ctx.RequestWithCustomSender(who, &call.SubscriptionLost{}, h.branch)
 		}
 	case *actor.Started, *actor.Restarting:
@@ -48,3 +38,47 @@ func (h *herald) Receive(ctx actor.Context) {
 		kit.Unhandled(ctx, m)
 	}
 }
+
+// roll is the list of subscribers. The branch's actor writes it and the herald reads it as it stops; it is
+// shared, not sent, because a stop overtakes messages and the last ones to subscribe would not be told.
+type roll struct {
+	mu  sync.Mutex
+	who map[string]*actor.PID
+}
+
+// add enters a subscriber, and tells whether it is a new one.
+func (r *roll) add(who *actor.PID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.who[key(who)]; ok {
+		return false
+	}
+	r.who[key(who)] = who
+	return true
+}
+
+// drop forgets a subscriber, and tells whether it was one. A nil roll has none.
+func (r *roll) drop(who *actor.PID) bool {
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.who[key(who)]; !ok {
+		return false
+	}
+	delete(r.who, key(who))
+	return true
+}
+
+func (r *roll) all() []*actor.PID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]*actor.PID, 0, len(r.who))
+	for _, who := range r.who {
+		list = append(list, who)
+	}
+	return list
+}
+
+func key(p *actor.PID) string { return p.Address + "/" + p.Id }
