@@ -30,7 +30,8 @@ var named = []struct {
 }
 
 // measured are values that two runs of one daemon would not share. The first group
-// stays, the rest becomes #.
+// stays, the rest becomes #: with the blanks before it where virsh aligns right, for one
+// of two readings of a counter may have a digit more.
 var measured = []*regexp.Regexp{
 	regexp.MustCompile(`(?m)^(CPU time:\s+)[0-9.]+s$`), // dominfo, vcpuinfo
 	regexp.MustCompile(`(?m)^(CPU:\s+)[0-9]+$`),        // vcpuinfo
@@ -39,11 +40,11 @@ var measured = []*regexp.Regexp{
 	regexp.MustCompile(`(?m)^(\S+ (?:rd|wr|flush)_\w+ )[0-9]+$`),                                    // domblkstat
 	regexp.MustCompile(`(?m)^( [\w ]*(?:operations|bytes|duration)[\w() ]*:?\s+)[0-9]+$`),           // domblkstat --human
 	regexp.MustCompile(`(?m)^(\S+ [rt]x_\w+ )[0-9]+$`),                                              // domifstat
-	regexp.MustCompile(`(?m)^(\s*(?:total|free|buffers|cached)\s*:\s+)[0-9]+ KiB$`),                 // nodememstats, freecell
-	regexp.MustCompile(`(?m)^(\s*(?:user|system|idle|iowait|intr|usage)\s*:\s+)[0-9.]+%?$`),         // nodecpustats
-	regexp.MustCompile(`(?m)^(\s*(?:cpu_time|user_time|system_time|vcpu_time)\s+)[0-9.]+ seconds$`), // cpu-stats
+	regexp.MustCompile(`(?m)^(\s*(?:total|free|buffers|cached)\s*:)\s+[0-9]+ KiB$`),                 // nodememstats, freecell
+	regexp.MustCompile(`(?m)^(\s*(?:user|system|idle|iowait|intr|usage)\s*:)\s+[0-9.]+%?$`),         // nodecpustats
+	regexp.MustCompile(`(?m)^(\s*(?:cpu_time|user_time|system_time|vcpu_time))\s+[0-9.]+ seconds$`), // cpu-stats
 	regexp.MustCompile(`(?m)^(4KiB: )[0-9]+$`),                                                      // freepages
-	regexp.MustCompile(`(?m)^(\s*(?:Total|\d+): +)[0-9]+ KiB$`),                                     // freecell
+	regexp.MustCompile(`(?m)^(\s*(?:Total|\d+):) +[0-9]+ KiB$`),                                     // freecell
 	regexp.MustCompile(`(\b)[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z`),                                  // QEMU's own messages
 	regexp.MustCompile(`(?m)^(event \w+ at )[0-9.]+`),                                               // qemu-monitor-event
 	regexp.MustCompile(`(?m)^( \w+_total_times )[0-9]+$`),                                           // domblkstat
