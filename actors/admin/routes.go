@@ -23,7 +23,7 @@ type driver struct {
 	env     *branch.Env
 	subject subject
 	bus     branch.Bus // the program has no events; who subscribes hears nothing
-	pending map[uint64]*call.Request
+	desk    branch.Desk
 }
 
 // subject is what the calls are about.
@@ -35,31 +35,18 @@ type subject struct {
 // New makes the actor.
 func New(env *branch.Env, daemon Daemon, log Logging) actor.Producer {
 	return func() actor.Actor {
-		return &driver{env: env, subject: subject{daemon, log}, pending: map[uint64]*call.Request{}}
+		return &driver{env: env, subject: subject{daemon, log}, desk: branch.NewDesk(from, "admin server")}
 	}
 }
 
-// answer is the result of a call's job.
-type answer = kit.Done[protocol.Encoder]
-
 // Receive serves calls.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.bus.Receive(ctx) {
+	if d.bus.Receive(ctx) || d.desk.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
-	case *actor.Stopping, *actor.Restarting:
-		for _, r := range d.pending {
-			r.Fail(liberr.New(from, liberr.InternalError, "the admin server is gone"))
-		}
-		kit.CancelJobs(ctx)
 	case *call.Call:
-		routes.Serve(d, ctx, m, from)
-	case *answer:
-		if r := d.pending[m.Serial]; r != nil {
-			delete(d.pending, m.Serial)
-			r.Finish(m.Value, m.Err)
-		}
+		branch.Serve(&d.desk, routes, d, ctx, m)
 	default:
 		kit.Unhandled(ctx, m)
 	}
@@ -88,34 +75,9 @@ var routes = call.NewTable(
 	route(protocol.AdminConnectSetDaemonTimeout, setTimeout),
 )
 
-type decodable[A any] interface {
-	*A
-	protocol.Decodable
-}
-
-type encodable[R any] interface {
-	*R
-	protocol.Encoder
-}
-
 // route runs a handler as a job.
-func route[A, R any, PA decodable[A], PR encodable[R]](p protocol.Proc[A, R], h func(context.Context, subject, PA) (PR, error)) call.Route[*driver] {
-	return call.Later(p, func(d *driver, ctx actor.Context, r *call.Request, a PA) error {
-		s := d.subject
-		run := kit.Job[protocol.Encoder]{
-			Name:    "admin " + p.Name,
-			Timeout: patience,
-			Run: func(ctx context.Context, _ *kit.Undo) (protocol.Encoder, error) {
-				ret, err := h(ctx, s, a)
-				if err != nil {
-					return nil, err
-				}
-				return ret, nil
-			},
-		}.Start(ctx)
-		d.pending[run.Serial] = r
-		return nil
-	})
+func route[A, R any, PA call.Decodable[A], PR call.Encodable[R]](p protocol.Proc[A, R], h func(context.Context, subject, PA) (PR, error)) call.Route[*driver] {
+	return branch.Job(p, patience, func(d *driver) (*branch.Desk, subject) { return &d.desk, d.subject }, h)
 }
 
 // libVersion is the version of libvirt that the daemons speak for: 9.0.0.

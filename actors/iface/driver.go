@@ -21,40 +21,27 @@ const patience = 30 * time.Second
 
 // driver is the branch actor: calls in the hands of jobs, nothing else.
 type driver struct {
-	env     *branch.Env
-	host    host
-	bus     branch.Bus // interfaces have no events; who subscribes hears nothing
-	pending map[uint64]*call.Request
+	env  *branch.Env
+	host host
+	bus  branch.Bus // interfaces have no events; who subscribes hears nothing
+	desk branch.Desk
 }
 
 // New makes the branch actor.
 func New(env *branch.Env) actor.Producer { return newOn(env, host{sys: "/sys", proc: "/proc"}) }
 
 func newOn(env *branch.Env, h host) actor.Producer {
-	return func() actor.Actor { return &driver{env: env, host: h, pending: map[uint64]*call.Request{}} }
+	return func() actor.Actor { return &driver{env: env, host: h, desk: branch.NewDesk(from, "interface driver")} }
 }
-
-// answer is the result of a call's job.
-type answer = kit.Done[protocol.Encoder]
 
 // Receive serves calls.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.bus.Receive(ctx) {
+	if d.bus.Receive(ctx) || d.desk.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
-	case *actor.Stopping, *actor.Restarting:
-		for _, r := range d.pending {
-			r.Fail(liberr.New(from, liberr.InternalError, "the interface driver is gone"))
-		}
-		kit.CancelJobs(ctx)
 	case *call.Call:
-		routes.Serve(d, ctx, m, from)
-	case *answer:
-		if r := d.pending[m.Serial]; r != nil {
-			delete(d.pending, m.Serial)
-			r.Finish(m.Value, m.Err)
-		}
+		branch.Serve(&d.desk, routes, d, ctx, m)
 	default:
 		kit.Unhandled(ctx, m)
 	}
@@ -77,30 +64,10 @@ var routes = call.NewTable(
 	route(protocol.InterfaceIsActive, isActive),
 )
 
-type decodable[A any] interface {
-	*A
-	protocol.Decodable
-}
-
-type encodable[R any] interface {
-	*R
-	protocol.Encoder
-}
-
 // route runs a handler as a job.
-func route[A, R any, PA decodable[A], PR encodable[R]](p protocol.Proc[A, R], h func(host, PA) (PR, error)) call.Route[*driver] {
-	return call.Later(p, func(d *driver, ctx actor.Context, r *call.Request, a PA) error {
-		h, host := h, d.host
-		run := kit.Job[protocol.Encoder]{Name: p.Name, Timeout: patience, Run: func(context.Context, *kit.Undo) (protocol.Encoder, error) {
-			ret, err := h(host, a)
-			if err != nil {
-				return nil, err
-			}
-			return ret, nil
-		}}.Start(ctx)
-		d.pending[run.Serial] = r
-		return nil
-	})
+func route[A, R any, PA call.Decodable[A], PR call.Encodable[R]](p protocol.Proc[A, R], h func(host, PA) (PR, error)) call.Route[*driver] {
+	return branch.Job(p, patience, func(d *driver) (*branch.Desk, host) { return &d.desk, d.host },
+		func(_ context.Context, at host, a PA) (PR, error) { return h(at, a) })
 }
 
 func count[R any](state string, ret func(int32) *R) func(host, *protocol.Void) (*R, error) {
@@ -121,11 +88,8 @@ func listDefined(h host, a *protocol.ConnectListDefinedInterfacesArgs) (*protoco
 }
 
 func atMost(h host, state string, n int32) ([]string, error) {
-	switch {
-	case n < 0:
-		return nil, liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames must be non-negative")
-	case n > protocol.RemoteInterfaceListMax:
-		return nil, liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames > REMOTE_INTERFACE_LIST_MAX")
+	if err := call.CheckMax(n, protocol.RemoteInterfaceListMax, "maxnames", "REMOTE_INTERFACE_LIST_MAX"); err != nil {
+		return nil, err
 	}
 	names, err := h.inState(state)
 	return names[:min(len(names), int(n))], err

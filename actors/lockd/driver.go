@@ -30,9 +30,9 @@ type driver struct {
 	env *branch.Env
 	*leases
 
-	bus     branch.Bus                    // the program has no events; who subscribes hears nothing
-	queues  map[key][]func(actor.Context) // resources in the hands of a job, and what waits for it
-	running map[uint64]func(actor.Context, any, error)
+	bus    branch.Bus // the program has no events; who subscribes hears nothing
+	desk   branch.Desk
+	queues map[key][]func(actor.Context) // resources in the hands of a job, and what waits for it
 }
 
 // leases are what must not be lost when the actor crashes: they are handed from each of its lives to the next, which
@@ -73,7 +73,7 @@ type connection struct {
 func New(env *branch.Env) actor.Producer {
 	l := &leases{spaces: map[string]string{"": ""}, held: map[key]*lease{}, conns: map[string]*connection{}}
 	return func() actor.Actor {
-		return &driver{env: env, leases: l, queues: map[key][]func(actor.Context){}, running: map[uint64]func(actor.Context, any, error){}}
+		return &driver{env: env, leases: l, queues: map[key][]func(actor.Context){}, desk: branch.NewDesk(from, "lock driver")}
 	}
 }
 
@@ -82,28 +82,17 @@ func (d *driver) Receive(ctx actor.Context) {
 	if t, ok := ctx.Message().(*actor.Terminated); ok {
 		d.ended(ctx, t.Who)
 	}
-	if d.bus.Receive(ctx) {
+	if d.bus.Receive(ctx) || d.desk.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
 	case *actor.Stopping:
-		d.cancel(ctx)
 		for k, l := range d.held {
 			_ = unix.Close(l.fd)
 			delete(d.held, k)
 		}
-	case *actor.Restarting:
-		d.cancel(ctx)
 	case *call.Call:
-		routes.Serve(d, ctx, m, from)
-	case *kit.Done[any]:
-		apply := d.running[m.Serial]
-		delete(d.running, m.Serial)
-		if apply == nil { // of an earlier life of this actor
-			m.Discard()
-			return
-		}
-		apply(ctx, m.Value, m.Err)
+		branch.Serve(&d.desk, routes, d, ctx, m)
 	case *actor.Terminated: // a client that had not subscribed
 	default:
 		kit.Unhandled(ctx, m)
@@ -122,19 +111,9 @@ var routes = call.NewTable(
 	call.Later(protocol.LockReleaseResource, (*driver).release),
 )
 
-// cancel ends the jobs of this life; their callers hear of it.
-func (d *driver) cancel(ctx actor.Context) {
-	gone := liberr.New(from, liberr.InternalError, "the lock driver is gone")
-	for serial, apply := range d.running {
-		delete(d.running, serial)
-		apply(ctx, nil, gone)
-	}
-	kit.CancelJobs(ctx)
-}
-
 // job runs do beside the actor; apply gets what it returned.
 func (d *driver) job(ctx actor.Context, name string, do func() (any, error), apply func(actor.Context, any, error)) {
-	run := kit.Job[any]{
+	job := kit.Job[any]{
 		Name:    "lockd " + name,
 		Timeout: patience,
 		Run:     func(context.Context, *kit.Undo) (any, error) { return do() },
@@ -143,8 +122,8 @@ func (d *driver) job(ctx actor.Context, name string, do func() (any, error), app
 				_ = unix.Close(fd)
 			}
 		},
-	}.Start(ctx)
-	d.running[run.Serial] = apply
+	}
+	d.desk.Do(ctx, job, apply)
 }
 
 // inOrder runs f when the resource is in no job's hands. f calls done when it has nothing more to do.

@@ -27,7 +27,7 @@ type driver struct {
 	saving  bool             // a job writes the list
 	dirty   bool             // the list has changed since
 
-	failed map[uint64]func(error) // running jobs, by serial: what to do when one has no result
+	desk branch.Desk
 }
 
 // file is a log that a guest may write to.
@@ -41,24 +41,22 @@ type file struct {
 // New makes the branch actor.
 func New(env *branch.Env, cfg Config) actor.Producer {
 	return func() actor.Actor {
-		return &driver{env: env, cfg: cfg, files: map[string]*file{}, watches: map[int32]string{}, failed: map[uint64]func(error){}}
+		return &driver{env: env, cfg: cfg, files: map[string]*file{}, watches: map[int32]string{}, desk: branch.NewDesk(from, "log driver")}
 	}
 }
 
 // Receive serves calls and applies what jobs and the watcher report.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.bus.Receive(ctx) {
+	if d.bus.Receive(ctx) || d.desk.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		d.started(ctx)
 	case *actor.Stopping, *actor.Restarting:
-		d.stop(ctx)
+		d.stop()
 	case *call.Call:
-		routes.Serve(d, ctx, m, from)
-	case *kit.Done[any]:
-		d.done(ctx, m)
+		branch.Serve(&d.desk, routes, d, ctx, m)
 	case *touched:
 		d.touched(ctx, m)
 	default:
@@ -85,12 +83,7 @@ func (d *driver) started(ctx actor.Context) {
 	d.job(ctx, "restore", func() any { return &restored{readList(list)} }, d.logged("the list of open log files was not read"))
 }
 
-func (d *driver) stop(ctx actor.Context) {
-	d.dirty = false // the list is written no more
-	for _, failed := range d.failed {
-		failed(liberr.New(from, liberr.InternalError, "the log driver is gone"))
-	}
-	kit.CancelJobs(ctx)
+func (d *driver) stop() {
 	if d.watch != nil {
 		d.watch.close()
 		d.watch = nil

@@ -18,21 +18,24 @@ const patience = time.Minute
 
 // job runs do beside the actor, which applies what it returns; failed is called instead when there is nothing to apply.
 func (d *driver) job(ctx actor.Context, name string, do func() any, failed func(error)) {
-	run := kit.Job[any]{
+	job := kit.Job[any]{
 		Name:    "logd " + name,
 		Timeout: patience,
 		Run:     func(context.Context, *kit.Undo) (any, error) { return do(), nil },
 		Discard: discard,
-	}.Start(ctx)
-	d.failed[run.Serial] = failed
+	}
+	d.desk.Do(ctx, job, func(ctx actor.Context, out any, err error) {
+		if err != nil {
+			failed(err)
+			return
+		}
+		d.done(ctx, out)
+	})
 }
 
 // answer runs do and answers the call with what it returns.
 func (d *driver) answer(ctx actor.Context, r *call.Request, do func() (protocol.Encoder, error)) {
-	d.job(ctx, r.Proc.Name, func() any {
-		ret, err := do()
-		return &answered{r, ret, err}
-	}, r.Fail)
+	d.desk.Answer(ctx, r, patience, func(context.Context) (protocol.Encoder, error) { return do() })
 }
 
 // discard frees what nobody will take.
@@ -43,20 +46,8 @@ func discard(result any) {
 }
 
 // done applies the result of a job.
-func (d *driver) done(ctx actor.Context, m *kit.Done[any]) {
-	failed, mine := d.failed[m.Serial]
-	delete(d.failed, m.Serial)
-	switch {
-	case !mine: // of an earlier life of this actor
-		m.Discard()
-		return
-	case m.Err != nil:
-		failed(m.Err)
-		return
-	}
-	switch v := m.Value.(type) {
-	case *answered:
-		v.req.Finish(v.ret, v.err)
+func (d *driver) done(ctx actor.Context, result any) {
+	switch v := result.(type) {
 	case *opened:
 		d.opened(ctx, v)
 	case *restored:

@@ -7,13 +7,6 @@ import (
 
 // What jobs return, inside of a kit.Done, and the news of the watcher.
 
-// answered is the result of a call that changes nothing here.
-type answered struct {
-	req *call.Request
-	ret protocol.Encoder
-	err error
-}
-
 // opened is the result of opening a file for a guest.
 type opened struct {
 	req  *call.Request

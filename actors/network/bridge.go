@@ -127,7 +127,7 @@ func (s *shared) takeDown(ctx context.Context, def *definition, proc *process) {
 	note("remove the ports", os.RemoveAll(s.runPath(def.name, "")))
 	note("remove the pid file", os.Remove(s.runPath(def.name, ".pid")))
 	note("remove the status", os.Remove(s.statusPath(def.name)))
-	if !exists(s.configPath(def.name)) {
+	if !disk.Exists(s.configPath(def.name)) {
 		s.dropFiles(def)
 	}
 }

@@ -31,11 +31,8 @@ type driver struct {
 	byUUID                map[protocol.UUID]*entry
 	byName                map[string]*entry
 	byChild               map[string]*entry
-	jobs                  map[uint64]func(ctx actor.Context, done *kit.Done[any])
+	desk                  branch.Desk
 	watch                 *ruleWatch // of the firewall; nil until there is a network of ours to protect
-
-	ready   bool // loaded from disk; until then calls wait
-	waiting []envelope
 }
 
 // shared is what the branch and its networks have in common. It is constant.
@@ -57,7 +54,7 @@ func New(env *branch.Env) actor.Producer {
 	return func() actor.Actor {
 		d := &driver{
 			shared: s, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
-			jobs: map[uint64]func(actor.Context, *kit.Done[any]){},
+			desk: branch.NewDesk(from, "network driver"),
 		}
 		d.Children = supervisors.NewChildren(supervisors.Config{
 			Log: env.Log, Refuse: kit.Refuse, Domain: from, Props: kit.PropsOptions(), Changed: d.childChanged,
@@ -68,7 +65,7 @@ func New(env *branch.Env) actor.Producer {
 
 // Receive is the branch's table of contents.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.Handle(ctx) {
+	if d.Handle(ctx) || d.desk.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
@@ -82,15 +79,9 @@ func (d *driver) Receive(ctx actor.Context) {
 		d.forget(ctx, m.UUID)
 	case *tableGone:
 		d.tableGone(ctx, m)
-	case *kit.Done[any]:
-		if then := d.jobs[m.Serial]; then != nil {
-			delete(d.jobs, m.Serial)
-			then(ctx, m)
-		}
 	case *actor.Started:
 		d.load(ctx)
 	case *actor.Stopping, *actor.Restarting:
-		kit.CancelJobs(ctx)
 		d.watch.Close()
 	default:
 		if !d.bus.Receive(ctx) {
@@ -101,15 +92,14 @@ func (d *driver) Receive(ctx actor.Context) {
 
 // call serves what the branch answers itself and forwards what is one network's.
 func (d *driver) call(ctx actor.Context, c *call.Call) {
-	if !d.ready {
-		d.waiting = append(d.waiting, envelope{c, ctx.Sender()})
+	if d.desk.Hold(ctx) {
 		return
 	}
 	if networkRoutes.Has(c.Proc) {
 		d.forward(ctx, c)
 		return
 	}
-	driverRoutes.Serve(d, ctx, c, from)
+	branch.Serve(&d.desk, driverRoutes, d, ctx, c)
 }
 
 // forward passes a call to the network that its arguments name. Compat: libvirt checks the flags of a call, and the
@@ -211,8 +201,7 @@ func (d *driver) tableGone(ctx actor.Context, m *tableGone) {
 
 // job runs blocking work of the branch itself.
 func (d *driver) job(ctx actor.Context, name string, run func(context.Context) (any, error), then func(ctx actor.Context, out any, err error)) {
-	started := kit.Job[any]{Name: name, Timeout: time.Minute, Run: func(jc context.Context, _ *kit.Undo) (any, error) { return run(jc) }}.Start(ctx)
-	d.jobs[started.Serial] = func(ctx actor.Context, done *kit.Done[any]) { then(ctx, done.Value, done.Err) }
+	d.desk.Do(ctx, kit.Job[any]{Name: name, Timeout: time.Minute, Run: func(jc context.Context, _ *kit.Undo) (any, error) { return run(jc) }}, then)
 }
 
 // parsed is a document that passed all checks but those against other networks.
@@ -353,32 +342,14 @@ func (d *driver) load(ctx actor.Context) {
 				e.Active, e.Bridges[1] = true, ownBridgeName(f.seed.status.def)
 			}
 		}
-		d.ready = true
-		waiting := d.waiting
-		d.waiting = nil
-		for _, w := range waiting {
-			ctx.ActorSystem().Root.RequestWithCustomSender(ctx.Self(), w.msg, w.sender)
-		}
+		d.desk.Release(ctx)
 		d.autostart(ctx)
 	})
 }
 
 // autostart starts the networks that are marked for it, once per boot of the host.
 func (d *driver) autostart(ctx actor.Context) {
-	marker := d.shared.env.Paths.Autostarted("network")
-	d.job(ctx, "autostart", func(context.Context) (any, error) {
-		if exists(marker) {
-			return false, nil
-		}
-		return true, disk.WriteVolatile(marker, nil, 0o600)
-	}, func(ctx actor.Context, out any, err error) {
-		if err != nil {
-			d.shared.env.Log.Error().Err(err).Msg("cannot mark that networks were started with the host")
-			return
-		}
-		if out != true {
-			return
-		}
+	d.desk.OncePerBoot(ctx, d.shared.env, "network", func(ctx actor.Context) {
 		for _, e := range d.byUUID {
 			if e.Autostart && !e.Active {
 				ctx.Send(e.pid, &autostart{})
@@ -451,7 +422,7 @@ func (s *shared) scan() []*onDisk {
 		if err != nil {
 			return nil, nil, err
 		}
-		return def, func(o *onDisk) { o.seed.config, o.seed.autostart = def, exists(s.autostartPath(def.name)) }, nil
+		return def, func(o *onDisk) { o.seed.config, o.seed.autostart = def, disk.Exists(s.autostartPath(def.name)) }, nil
 	})
 	read(s.env.Paths.DriverRun("network"), func(_, text string) (*definition, func(*onDisk), error) {
 		st, err := parseStatus(text)

@@ -66,11 +66,8 @@ func (d *driver) listDefined(_ actor.Context, _ *call.Request, a *protocol.Conne
 
 // names lists at most limit networks. What is refused here is refused by the daemon's own argument check in libvirt.
 func (d *driver) names(fits func(*entry) bool, limit int32) ([]string, error) {
-	switch {
-	case limit < 0:
-		return nil, liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames must be non-negative")
-	case limit > protocol.RemoteNetworkListMax:
-		return nil, liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames > REMOTE_NETWORK_LIST_MAX")
+	if err := call.CheckMax(limit, protocol.RemoteNetworkListMax, "maxnames", "REMOTE_NETWORK_LIST_MAX"); err != nil {
+		return nil, err
 	}
 	var names []string
 	for _, e := range d.selected(fits) {

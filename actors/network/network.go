@@ -42,9 +42,8 @@ type network struct {
 	queue *kit.Queue[*task]
 	tasks map[uint64]*task // running, by the job's serial
 
-	ready   bool // loaded; until then messages wait
-	waiting []envelope
-	gone    bool // forgotten: only answers that it is not there
+	stash kit.Stash // messages before it is loaded
+	gone  bool      // forgotten: only answers that it is not there
 }
 
 // seed is what the branch knows of a network when it makes its actor: for one that is new nothing but that, else what it
@@ -54,12 +53,6 @@ type seed struct {
 	config    *definition
 	status    *status
 	autostart bool
-}
-
-// envelope is a message that waits, with who sent it.
-type envelope struct {
-	msg    any
-	sender *actor.PID
 }
 
 // task is one job of a network. They run one after the other.
@@ -95,11 +88,9 @@ func newNetwork(drv *shared, parent *actor.PID, uuid protocol.UUID, name string,
 func (n *network) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *call.Call, *define, *create, *autostart, *rulesTouched:
-		if !n.ready {
-			n.waiting = append(n.waiting, envelope{m, ctx.Sender()})
-			return
+		if !n.stash.Hold(ctx) {
+			n.serve(ctx)
 		}
-		n.serve(ctx)
 	case *kit.Done[any]:
 		n.jobDone(ctx, m)
 	case *dnsmasqEnded:
@@ -163,8 +154,8 @@ func (n *network) launch(ctx actor.Context, t *task) {
 func (n *network) jobDone(ctx actor.Context, done *kit.Done[any]) {
 	t := n.tasks[done.Serial]
 	if t == nil { // of an earlier life of this actor: what it did is on disk and in the kernel
-		if n.ready && !n.gone {
-			n.ready = false
+		if n.stash.Ready() && !n.gone {
+			n.stash.Close()
 			n.load(ctx)
 		}
 		return
@@ -210,6 +201,7 @@ func (n *network) abandon(ctx actor.Context) {
 		n.release = nil
 	}
 	gone := liberr.New(from, liberr.OperationFailed, "the management of network '%s' was restarted", n.name)
+	n.stash.Refuse(ctx, gone)
 	for _, t := range n.queue.Drain() {
 		if t.req != nil {
 			t.req.Fail(gone)

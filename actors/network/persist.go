@@ -1,7 +1,6 @@
 package network
 
 import (
-	"os"
 	"path/filepath"
 
 	"virtree/actors/internal/disk"
@@ -130,10 +129,4 @@ func (s *shared) storeStatus(st *status) error {
 		return liberr.System(from, err, "cannot create config file '%s'", path)
 	}
 	return nil
-}
-
-// exists tells whether a path is there, whatever it is.
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }

@@ -111,7 +111,7 @@ func (n *network) load(ctx actor.Context) {
 	n.seed = nil
 	if s != nil && s.status == nil {
 		n.config, n.autostart = s.config, s.autostart
-		n.becomeReady(ctx)
+		n.stash.Release(ctx)
 		return
 	}
 	drv, name, uuid := n.drv, n.name, n.uuid
@@ -144,7 +144,7 @@ func (n *network) load(ctx actor.Context) {
 				}
 			}
 			n.tell(ctx)
-			n.becomeReady(ctx)
+			n.stash.Release(ctx)
 			if a.status != nil && a.status.def.ownBridge() {
 				ctx.Send(ctx.Self(), &rulesTouched{}) // somebody may have removed them while nobody looked
 			}
@@ -155,24 +155,10 @@ func (n *network) load(ctx actor.Context) {
 			n.log.Error().Err(err).Msg("cannot load the network")
 			n.config, n.autostart = s.config, s.autostart
 			n.tell(ctx)
-			n.becomeReady(ctx)
+			n.stash.Release(ctx)
 			n.forgetIfNothing(ctx)
 		},
 	})
-}
-
-// becomeReady plays what waited, in order, as if it came now.
-func (n *network) becomeReady(ctx actor.Context) {
-	n.ready = true
-	waiting := n.waiting
-	n.waiting = nil
-	for _, e := range waiting {
-		if e.sender != nil {
-			ctx.ActorSystem().Root.RequestWithCustomSender(ctx.Self(), e.msg, e.sender)
-		} else {
-			ctx.Send(ctx.Self(), e.msg)
-		}
-	}
 }
 
 // adopted is what was found of an active network.

@@ -29,11 +29,10 @@ type driver struct {
 	watch    *watcher // nil when the kernel gives no news: the first scan stands
 	devices  []*device
 	byName   map[string]*device // nil until the first scan
-	waiting  []*actor.MessageEnvelope
-	scanning uint64          // serial of the running scan; 0 = none
-	again    bool            // there were news since it began
-	changed  map[string]bool // folders below /sys of devices that changed
-	pending  map[uint64]*call.Request
+	scanning uint64             // serial of the running scan; 0 = none
+	again    bool               // there were news since it began
+	changed  map[string]bool    // folders below /sys of devices that changed
+	desk     branch.Desk
 }
 
 // New makes the branch actor.
@@ -41,26 +40,23 @@ func New(env *branch.Env) actor.Producer { return newOn(env, thisHost) }
 
 func newOn(env *branch.Env, h host) actor.Producer {
 	return func() actor.Actor {
-		return &driver{env: env, host: h, changed: map[string]bool{}, pending: map[uint64]*call.Request{}}
+		return &driver{env: env, host: h, changed: map[string]bool{}, desk: branch.NewDesk(from, "node device driver")}
 	}
 }
 
-// Results of jobs.
-type (
-	scanDone = kit.Done[[]*device]
-	answer   = kit.Done[protocol.Encoder]
-)
+// scanDone is the result of a scan.
+type scanDone = kit.Done[[]*device]
 
 // Receive serves calls, and follows the kernel.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.bus.Receive(ctx) {
+	if d.bus.Receive(ctx) || d.desk.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		d.started(ctx)
 	case *actor.Stopping, *actor.Restarting:
-		d.stop(ctx)
+		d.stop()
 	case *news:
 		for _, path := range m.changed {
 			d.changed[path] = true
@@ -68,17 +64,10 @@ func (d *driver) Receive(ctx actor.Context) {
 		d.scan(ctx)
 	case *scanDone:
 		d.scanned(ctx, m)
-	case *answer:
-		if r := d.pending[m.Serial]; r != nil {
-			delete(d.pending, m.Serial)
-			r.Finish(m.Value, m.Err)
-		}
 	case *call.Call:
-		if d.byName == nil {
-			d.waiting = append(d.waiting, &actor.MessageEnvelope{Message: m, Sender: ctx.Sender()})
-			return
+		if !d.desk.Hold(ctx) {
+			branch.Serve(&d.desk, routes, d, ctx, m)
 		}
-		routes.Serve(d, ctx, m, from)
 	default:
 		kit.Unhandled(ctx, m)
 	}
@@ -95,20 +84,11 @@ func (d *driver) started(ctx actor.Context) {
 	d.scan(ctx)
 }
 
-func (d *driver) stop(ctx actor.Context) {
+func (d *driver) stop() {
 	if d.watch != nil {
 		d.watch.close()
 		d.watch = nil
 	}
-	gone := liberr.New(from, liberr.InternalError, "the node device driver is gone")
-	for _, w := range d.waiting {
-		kit.Refuse(ctx.ActorSystem(), w.Sender, w.Message, gone)
-	}
-	for _, r := range d.pending {
-		r.Fail(gone)
-	}
-	d.waiting = nil
-	kit.CancelJobs(ctx)
 }
 
 // scan looks again, or notes that it must when the running scan is over.
@@ -139,7 +119,7 @@ func (d *driver) scanned(ctx actor.Context, m *scanDone) {
 		d.byName[dev.name] = dev
 	}
 	if before == nil {
-		d.serveWaiting(ctx)
+		d.desk.Release(ctx)
 	} else {
 		d.tell(ctx, before)
 	}
@@ -147,13 +127,6 @@ func (d *driver) scanned(ctx actor.Context, m *scanDone) {
 	if d.again {
 		d.scan(ctx)
 	}
-}
-
-func (d *driver) serveWaiting(ctx actor.Context) {
-	for _, w := range d.waiting {
-		ctx.RequestWithCustomSender(ctx.Self(), w.Message, w.Sender)
-	}
-	d.waiting = nil
 }
 
 func (d *driver) tell(ctx actor.Context, before map[string]*device) {

@@ -6,7 +6,6 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"virtree/actors/internal/call"
-	"virtree/actors/internal/kit"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
@@ -49,16 +48,6 @@ func (d *driver) withCap(want *string) (names []string) {
 	return names
 }
 
-func checkMax(n int32, limit int, what string) error {
-	switch {
-	case n < 0:
-		return liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames must be non-negative")
-	case int(n) > limit:
-		return liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames > "+what)
-	}
-	return nil
-}
-
 func (d *driver) count(_ actor.Context, _ *call.Request, a *protocol.NodeNumOfDevicesArgs) (*protocol.NodeNumOfDevicesRet, error) {
 	if err := call.CheckFlags(a.Flags, 0, from, "nodeNumOfDevices"); err != nil {
 		return nil, err
@@ -67,7 +56,7 @@ func (d *driver) count(_ actor.Context, _ *call.Request, a *protocol.NodeNumOfDe
 }
 
 func (d *driver) list(_ actor.Context, _ *call.Request, a *protocol.NodeListDevicesArgs) (*protocol.NodeListDevicesRet, error) {
-	if err := checkMax(a.Maxnames, protocol.RemoteNodeDeviceListMax, "REMOTE_NODE_DEVICE_LIST_MAX"); err != nil {
+	if err := call.CheckMax(a.Maxnames, protocol.RemoteNodeDeviceListMax, "maxnames", "REMOTE_NODE_DEVICE_LIST_MAX"); err != nil {
 		return nil, err
 	}
 	if err := call.CheckFlags(a.Flags, 0, from, "nodeListDevices"); err != nil {
@@ -135,10 +124,9 @@ func (d *driver) xml(ctx actor.Context, r *call.Request, a *protocol.NodeDeviceG
 		return err
 	}
 	h := d.host
-	run := kit.Job[protocol.Encoder]{Name: "device XML", Timeout: patience, Run: func(context.Context, *kit.Undo) (protocol.Encoder, error) {
+	d.desk.Answer(ctx, r, patience, func(context.Context) (protocol.Encoder, error) {
 		return &protocol.NodeDeviceGetXMLDescRet{XML: h.format(dev)}, nil
-	}}.Start(ctx)
-	d.pending[run.Serial] = r
+	})
 	return nil
 }
 
@@ -163,7 +151,7 @@ func (d *driver) countCaps(_ actor.Context, _ *call.Request, a *protocol.NodeDev
 }
 
 func (d *driver) listCaps(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceListCapsArgs) (*protocol.NodeDeviceListCapsRet, error) {
-	if err := checkMax(a.Maxnames, protocol.RemoteNodeDeviceCapsListMax, "REMOTE_NODE_DEVICE_CAPS_LIST_MAX"); err != nil {
+	if err := call.CheckMax(a.Maxnames, protocol.RemoteNodeDeviceCapsListMax, "maxnames", "REMOTE_NODE_DEVICE_CAPS_LIST_MAX"); err != nil {
 		return nil, err
 	}
 	dev, err := d.find(a.Name)

@@ -51,14 +51,7 @@ func (dr *driver) getType(actor.Context, *call.Request, *protocol.Void) (*protoc
 
 // answer runs blocking work and answers with what it yields.
 func (dr *driver) answer(ctx actor.Context, r *call.Request, run func(context.Context) (protocol.Encoder, error)) {
-	dr.job(ctx, holderName(r.Proc), parseTimeout, func(jc context.Context) (any, error) { return run(jc) },
-		func(_ actor.Context, out any, err error) {
-			if err != nil {
-				r.Fail(liberr.From(liberr.FromQemu, err))
-				return
-			}
-			r.Reply(out.(protocol.Encoder))
-		})
+	dr.desk.Answer(ctx, r, parseTimeout, run)
 }
 
 func (dr *driver) getVersion(ctx actor.Context, r *call.Request, _ *protocol.Void) error {

@@ -133,7 +133,7 @@ func (d *domain) nvramToRemove(flags uint32) (string, error) {
 		return "", err
 	}
 	path := def.OS.NVRam.NVRam
-	if d.active() || !exists(path) || flags&virt.DomainUndefineKeepNVRAM != 0 {
+	if d.active() || !disk.Exists(path) || flags&virt.DomainUndefineKeepNVRAM != 0 {
 		return "", nil
 	}
 	if flags&virt.DomainUndefineNVRAM == 0 {

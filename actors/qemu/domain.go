@@ -56,15 +56,8 @@ type domain struct {
 	tasks    map[uint64]*task // running, by the job's serial
 	sweeping bool
 
-	ready   bool       // loaded from disk; until then calls wait
-	waiting []envelope // for ready
-	gone    bool       // forgotten: only answers that it is not there
-}
-
-// envelope is a message that waits, with who sent it.
-type envelope struct {
-	msg    any
-	sender *actor.PID
+	stash kit.Stash // messages before it is loaded from disk
+	gone  bool      // forgotten: only answers that it is not there
 }
 
 // instance is one run of the guest's process.
@@ -105,10 +98,9 @@ func newDomain(drv *shared, parent *actor.PID, uuid protocol.UUID, name string, 
 func (d *domain) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *call.Call:
-		if d.hold(ctx, m) {
-			return
+		if !d.stash.Hold(ctx) {
+			d.call(ctx, m)
 		}
-		d.call(ctx, m)
 	case *kit.Done[any]:
 		d.jobDone(ctx, m)
 	case *monitorEvent:
@@ -120,19 +112,19 @@ func (d *domain) Receive(ctx actor.Context) {
 	case *sweepTick:
 		d.sweep(ctx, time.Now())
 	case *define:
-		if !d.hold(ctx, m) {
+		if !d.stash.Hold(ctx) {
 			d.define(ctx, m)
 		}
 	case *create:
-		if !d.hold(ctx, m) {
+		if !d.stash.Hold(ctx) {
 			d.create(ctx, m)
 		}
 	case *rename:
-		if !d.hold(ctx, m) {
+		if !d.stash.Hold(ctx) {
 			d.rename(ctx, m)
 		}
 	case *autostart:
-		if !d.hold(ctx, m) {
+		if !d.stash.Hold(ctx) {
 			d.autostartNow(ctx)
 		}
 	case *consoleOver:
@@ -151,30 +143,6 @@ func (d *domain) Receive(ctx actor.Context) {
 	}
 }
 
-// hold keeps a message until the domain is loaded.
-func (d *domain) hold(ctx actor.Context, msg any) bool {
-	if d.ready {
-		return false
-	}
-	d.waiting = append(d.waiting, envelope{msg, ctx.Sender()})
-	return true
-}
-
-// becomeReady plays what waited, in order, as if it came now.
-func (d *domain) becomeReady(ctx actor.Context) {
-	d.ready = true
-	waiting := d.waiting
-	d.waiting = nil
-	root := ctx.ActorSystem().Root
-	for _, e := range waiting {
-		if e.sender != nil {
-			root.RequestWithCustomSender(ctx.Self(), e.msg, e.sender)
-		} else {
-			root.Send(ctx.Self(), e.msg)
-		}
-	}
-}
-
 // call serves one call, unless the domain has just ceased to be.
 func (d *domain) call(ctx actor.Context, c *call.Call) {
 	if d.gone {
@@ -189,6 +157,8 @@ func (d *domain) call(ctx actor.Context, c *call.Call) {
 // or, before a restart, of this instance of it.
 func (d *domain) abandon(ctx actor.Context) {
 	kit.CancelJobs(ctx)
+	restarted := liberr.New(liberr.FromQemu, liberr.OperationFailed, "the management of domain '%s' was restarted", d.name)
+	d.stash.Refuse(ctx, restarted)
 	if d.run != nil {
 		if d.run.mon != nil {
 			_ = d.run.mon.Close()
@@ -205,11 +175,11 @@ func (d *domain) abandon(ctx actor.Context) {
 		d.run = nil
 	}
 	for _, t := range d.queue.Drain() {
-		d.refuse(ctx, t, liberr.New(liberr.FromQemu, liberr.OperationFailed, "the management of domain '%s' was restarted", d.name))
+		d.refuse(ctx, t, restarted)
 	}
 	for _, t := range d.tasks {
 		if t.req != nil {
-			t.req.Fail(liberr.New(liberr.FromQemu, liberr.OperationFailed, "the management of domain '%s' was restarted", d.name))
+			t.req.Fail(restarted)
 		}
 	}
 }

@@ -31,10 +31,7 @@ type driver struct {
 	byName                map[string]*entry // also names that a rename or a definition under way has reserved
 	byID                  map[int32]*entry
 	byChild               map[string]*entry
-	jobs                  map[uint64]func(ctx actor.Context, done *kit.Done[any])
-
-	ready   bool // loaded from disk; until then calls wait
-	waiting []envelope
+	desk                  branch.Desk
 }
 
 // entry is one domain as the index knows it.
@@ -51,7 +48,7 @@ func New(env *branch.Env, conf Config) actor.Producer {
 	return func() actor.Actor {
 		dr := &driver{
 			shared: s, byChild: map[string]*entry{}, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byID: map[int32]*entry{},
-			jobs: map[uint64]func(actor.Context, *kit.Done[any]){},
+			desk: branch.NewDesk(liberr.FromQemu, "qemu driver"),
 		}
 		dr.Children = supervisors.NewChildren(supervisors.Config{
 			Log: env.Log, Observer: lateObserver{s}, Refuse: kit.Refuse, Domain: liberr.FromQemu,
@@ -93,7 +90,7 @@ func newShared(env *branch.Env, conf Config) *shared {
 
 // Receive is the branch's table of contents.
 func (dr *driver) Receive(ctx actor.Context) {
-	if dr.Handle(ctx) {
+	if dr.Handle(ctx) || dr.desk.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
@@ -107,16 +104,9 @@ func (dr *driver) Receive(ctx actor.Context) {
 		dr.renamed(m)
 	case *forgotten:
 		dr.forget(ctx, m.UUID)
-	case *kit.Done[any]:
-		if then := dr.jobs[m.Serial]; then != nil {
-			delete(dr.jobs, m.Serial)
-			then(ctx, m)
-		}
 	case *actor.Started:
 		dr.shared.system = ctx.ActorSystem()
 		dr.load(ctx)
-	case *actor.Stopping, *actor.Restarting:
-		kit.CancelJobs(ctx)
 	default:
 		if !dr.bus.Receive(ctx) {
 			kit.Unhandled(ctx, m)
@@ -126,15 +116,14 @@ func (dr *driver) Receive(ctx actor.Context) {
 
 // call serves what the branch answers itself and forwards what is one domain's.
 func (dr *driver) call(ctx actor.Context, c *call.Call) {
-	if !dr.ready && c.Proc != protocol.ConnectOpen.Procedure {
-		dr.waiting = append(dr.waiting, envelope{c, ctx.Sender()})
+	if c.Proc != protocol.ConnectOpen.Procedure && dr.desk.Hold(ctx) {
 		return
 	}
 	if domainRoutes.Has(c.Proc) && !driverRoutes.Has(c.Proc) {
 		dr.forward(ctx, c)
 		return
 	}
-	driverRoutes.Serve(dr, ctx, c, liberr.FromQemu)
+	branch.Serve(&dr.desk, driverRoutes, dr, ctx, c)
 }
 
 // forward passes a call to the domain that its arguments name.
@@ -245,8 +234,7 @@ func (dr *driver) renamed(m *renamed) {
 
 // job runs blocking work of the branch itself.
 func (dr *driver) job(ctx actor.Context, name string, limit time.Duration, run func(context.Context) (any, error), then func(ctx actor.Context, out any, err error)) {
-	started := kit.Job[any]{Name: name, Timeout: limit, Run: func(jc context.Context, _ *kit.Undo) (any, error) { return run(jc) }}.Start(ctx)
-	dr.jobs[started.Serial] = func(ctx actor.Context, done *kit.Done[any]) { then(ctx, done.Value, done.Err) }
+	dr.desk.Do(ctx, kit.Job[any]{Name: name, Timeout: limit, Run: func(jc context.Context, _ *kit.Undo) (any, error) { return run(jc) }}, then)
 }
 
 // onDisk is a domain as it was found at the start.
@@ -283,18 +271,9 @@ func (dr *driver) load(ctx actor.Context) {
 				dr.byID[id] = e
 			}
 		}
-		dr.becomeReady(ctx)
+		dr.desk.Release(ctx)
 		dr.autostart(ctx)
 	})
-}
-
-func (dr *driver) becomeReady(ctx actor.Context) {
-	dr.ready = true
-	waiting := dr.waiting
-	dr.waiting = nil
-	for _, e := range waiting {
-		ctx.ActorSystem().Root.RequestWithCustomSender(ctx.Self(), e.msg, e.sender)
-	}
 }
 
 // prepare makes the driver's folders, with libvirt's modes.
@@ -352,8 +331,8 @@ func (s *shared) scan() ([]*onDisk, error) {
 	}
 	err := read(s.env.Paths.DriverConfig("qemu"), func(o *onDisk, text string) {
 		o.seed.config = strings.TrimRight(stripHeader(text), "\n") + "\n"
-		o.seed.autostart = exists(s.autostartPath(o.name))
-		o.seed.saved = exists(s.savePath(o.name))
+		o.seed.autostart = disk.Exists(s.autostartPath(o.name))
+		o.seed.saved = disk.Exists(s.savePath(o.name))
 		o.seed.snaps = s.readSnapshots(o.name)
 	})
 	if err != nil {
@@ -364,20 +343,7 @@ func (s *shared) scan() ([]*onDisk, error) {
 
 // autostart starts the domains that are marked for it, once per boot of the host.
 func (dr *driver) autostart(ctx actor.Context) {
-	marker := dr.shared.env.Paths.Autostarted("qemu")
-	dr.job(ctx, "autostart", 0, func(context.Context) (any, error) {
-		if exists(marker) {
-			return false, nil
-		}
-		return true, disk.WriteVolatile(marker, nil, 0o600)
-	}, func(ctx actor.Context, out any, err error) {
-		if err != nil {
-			dr.shared.env.Log.Error().Err(err).Msg("cannot mark that domains were started with the host")
-			return
-		}
-		if out != true {
-			return
-		}
+	dr.desk.OncePerBoot(ctx, dr.shared.env, "qemu", func(ctx actor.Context) {
 		for _, e := range dr.byUUID {
 			if e.Autostart {
 				ctx.Send(e.pid, &autostart{})

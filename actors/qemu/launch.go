@@ -288,7 +288,7 @@ func (p *launchPlan) firmware(_ context.Context, undo *kit.Undo) error {
 		return nil
 	}
 	path, template := p.def.OS.NVRam.NVRam, p.def.OS.NVRam.Template
-	if exists(path) || template == "" {
+	if disk.Exists(path) || template == "" {
 		return nil
 	}
 	data, err := os.ReadFile(template)

@@ -13,6 +13,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"libvirt.org/go/libvirtxml"
 
+	"virtree/actors/internal/disk"
 	"virtree/actors/internal/kit"
 	"virtree/actors/qemu/domxml"
 	"virtree/actors/qemu/qmp"
@@ -37,7 +38,7 @@ func (d *domain) load(ctx actor.Context) {
 	s := d.seed
 	d.seed = nil
 	if s != nil && s.fresh {
-		d.becomeReady(ctx)
+		d.stash.Release(ctx)
 		return
 	}
 	drv, name, uuid := d.drv, d.name, d.uuid
@@ -45,7 +46,7 @@ func (d *domain) load(ctx actor.Context) {
 	if s != nil && s.status == "" {
 		d.config = storedDocument(s.config, &drv.xmlEnv)
 		d.autostart, d.saved, d.snaps = s.autostart, s.saved, s.snaps
-		d.becomeReady(ctx)
+		d.stash.Release(ctx)
 		return
 	}
 	d.run = &instance{serial: serial, id: -1, release: drv.env.Hold("domain " + name)}
@@ -123,8 +124,8 @@ func readSeed(drv *shared, name string, uuid protocol.UUID) (*seed, error) {
 	if b, err := os.ReadFile(drv.statusPath(name)); err == nil {
 		s.status = string(b)
 	}
-	s.autostart = exists(drv.autostartPath(name))
-	s.saved = exists(drv.savePath(name))
+	s.autostart = disk.Exists(drv.autostartPath(name))
+	s.saved = disk.Exists(drv.savePath(name))
 	s.snaps = drv.readSnapshots(name)
 	return s, nil
 }
@@ -230,7 +231,7 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 		} else {
 			d.tell(ctx)
 		}
-		d.becomeReady(ctx)
+		d.stash.Release(ctx)
 		return
 	}
 	d.live, d.life, d.agentWait = a.live, a.life, a.agentWait
@@ -240,7 +241,7 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 	if a.died {
 		d.log.Warn().Int32("id", a.id).Msg("the guest ended while the daemon was away")
 		d.diedAway(ctx)
-		d.becomeReady(ctx)
+		d.stash.Release(ctx)
 		return
 	}
 	d.log.Info().Int32("id", a.id).Int("pid", a.proc.pid).Bool("answers", a.mon != nil).Msg("domain adopted")
@@ -260,7 +261,7 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 		d.reviewDevices(ctx)
 	}
 	d.saveStatus(ctx)
-	d.becomeReady(ctx)
+	d.stash.Release(ctx)
 }
 
 // reconnect keeps trying to reach a QEMU that did not answer when it was adopted.

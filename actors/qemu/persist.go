@@ -2,7 +2,6 @@ package qemu
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -70,10 +69,4 @@ func stripHeader(text string) string {
 		return strings.TrimLeft(text[end+3:], "\r\n")
 	}
 	return text
-}
-
-// exists tells whether a path is there, whatever it is.
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }

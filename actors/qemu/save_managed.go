@@ -44,7 +44,7 @@ func (d *domain) managedXML(ctx actor.Context, r *call.Request, a *protocol.Doma
 	}
 	path, env, flags := d.drv.savePath(d.name), d.drv.xmlEnv, a.Flags
 	d.look(ctx, r, func(context.Context) (protocol.Encoder, error) {
-		if !exists(path) {
+		if !disk.Exists(path) {
 			return nil, liberr.New(liberr.FromQemu, liberr.OperationInvalid, "domain does not have managed save image")
 		}
 		text, err := imageText(path, flags, env)
@@ -65,7 +65,7 @@ func (d *domain) managedDefine(ctx actor.Context, r *call.Request, a *protocol.D
 		dxml = *a.Dxml
 	}
 	d.start(ctx, &task{kind: jobModify, req: r, run: func(context.Context, *kit.Undo) (any, error) {
-		if !exists(path) {
+		if !disk.Exists(path) {
 			return nil, liberr.New(liberr.FromQemu, liberr.OperationInvalid, "domain does not have managed save image")
 		}
 		return nil, redefineImage(path, dxml, flags, env)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"virtree/actors/internal/disk"
 	"virtree/wire/liberr"
 )
 
@@ -207,7 +208,7 @@ func (g *cgroup) spread(controller, dir string, pid int, parts map[string]int) e
 		if !ok {
 			p = "emulator"
 		}
-		if err := writeGroup(dir+"/"+p+file, t.Name()); err != nil && exists("/proc/"+strconv.Itoa(pid)+"/task/"+t.Name()) {
+		if err := writeGroup(dir+"/"+p+file, t.Name()); err != nil && disk.Exists("/proc/"+strconv.Itoa(pid)+"/task/"+t.Name()) {
 			return err
 		}
 	}
@@ -286,7 +287,7 @@ func (g *cgroup) perCPU() ([]uint64, error) {
 		return nil, liberr.New(liberr.FromCgroup, liberr.OperationUnsupported, "operation 'getCpuacctPercpuUsage' not supported for backend 'cgroup V2'")
 	}
 	dir, _, ok := g.dir("cpuacct", "")
-	if !ok || !exists(dir) {
+	if !ok || !disk.Exists(dir) {
 		return nil, noController("CPUACCT")
 	}
 	text, err := readGroup(dir + "/cpuacct.usage_percpu")

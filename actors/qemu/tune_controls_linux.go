@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"virtree/actors/internal/disk"
 	"virtree/wire/liberr"
 )
 
@@ -159,7 +160,7 @@ func (g *cgroup) weightFile() (string, bool) {
 		names = []string{"/io.bfq.weight", "/io.weight"}
 	}
 	for _, n := range names {
-		if exists(dir + n) {
+		if disk.Exists(dir + n) {
 			return dir + n, true
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"virtree/actors/internal/call"
+	"virtree/actors/internal/disk"
 	"virtree/actors/qemu/qmp"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
@@ -140,7 +141,7 @@ func pinRest(g group, pid int, but map[int]bool, cpus []int, set string) error {
 		if err != nil || but[tid] {
 			continue
 		}
-		if err := pinThread(g, "emulator", tid, cpus, set); err != nil && exists("/proc/"+itoa(pid)+"/task/"+t.Name()) {
+		if err := pinThread(g, "emulator", tid, cpus, set); err != nil && disk.Exists("/proc/"+itoa(pid)+"/task/"+t.Name()) {
 			return err
 		}
 	}

@@ -28,7 +28,7 @@ type driver struct {
 	bus     branch.Bus
 	seal    *sealer                   // nil until the folder was read
 	secrets map[protocol.UUID]*object // objects are replaced, never changed: jobs may hold them
-	waiting []*actor.MessageEnvelope  // what came before the folder was read
+	stash   kit.Stash                 // what comes before the folder is read
 	running *change                   // the change whose job runs
 	job     uint64                    // the job's serial
 	queue   []*change                 // the changes behind it, oldest first
@@ -69,11 +69,9 @@ func (d *driver) Receive(ctx actor.Context) {
 	case *writeDone:
 		d.written(ctx, m)
 	case *call.Call, *Ask:
-		if d.seal == nil {
-			d.waiting = append(d.waiting, &actor.MessageEnvelope{Message: m, Sender: ctx.Sender()})
-			return
+		if !d.stash.Hold(ctx) {
+			d.serve(ctx)
 		}
-		d.serve(ctx)
 	default:
 		kit.Unhandled(ctx, m)
 	}
@@ -122,11 +120,7 @@ func (d *driver) loaded(ctx actor.Context, done *loadDone) {
 	for _, o := range m.secrets {
 		d.secrets[o.def.uuid] = o
 	}
-	waiting := d.waiting
-	d.waiting = nil
-	for _, w := range waiting {
-		ctx.RequestWithCustomSender(ctx.Self(), w.Message, w.Sender)
-	}
+	d.stash.Release(ctx)
 }
 
 // begin runs a change when the ones before it are done.
@@ -171,7 +165,7 @@ func (d *driver) written(ctx actor.Context, done *writeDone) {
 		d.next(ctx)
 	case done.Err == nil:
 		m.change.req.Finish(m.change.plan.ret, diskError(m.err))
-		d.seal = nil
+		d.stash.Close()
 		d.load(ctx)
 	}
 }
@@ -200,10 +194,8 @@ func (d *driver) release(ctx actor.Context) {
 	for _, c := range d.queue {
 		c.req.Fail(gone)
 	}
-	for _, w := range d.waiting {
-		kit.Refuse(ctx.ActorSystem(), w.Sender, w.Message, gone)
-	}
-	d.queue, d.waiting = nil, nil
+	d.queue = nil
+	d.stash.Refuse(ctx, gone)
 }
 
 // sorted returns the secrets by UUID.

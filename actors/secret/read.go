@@ -14,11 +14,8 @@ func (d *driver) count(actor.Context, *call.Request, *protocol.Void) (*protocol.
 }
 
 func (d *driver) list(_ actor.Context, _ *call.Request, a *protocol.ConnectListSecretsArgs) (*protocol.ConnectListSecretsRet, error) {
-	switch {
-	case a.Maxuuids < 0:
-		return nil, liberr.Raw(liberr.FromRPC, liberr.RPC, "maxuuids must be non-negative")
-	case a.Maxuuids > protocol.RemoteSecretListMax:
-		return nil, liberr.Raw(liberr.FromRPC, liberr.RPC, "maxuuids > REMOTE_SECRET_LIST_MAX")
+	if err := call.CheckMax(a.Maxuuids, protocol.RemoteSecretListMax, "maxuuids", "REMOTE_SECRET_LIST_MAX"); err != nil {
+		return nil, err
 	}
 	ret := &protocol.ConnectListSecretsRet{}
 	for _, o := range d.sorted() {

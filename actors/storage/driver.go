@@ -8,7 +8,6 @@ import (
 
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/call"
-	"virtree/actors/internal/disk"
 	"virtree/actors/internal/kit"
 	"virtree/actors/storage/backend"
 	"virtree/actors/storage/def"
@@ -30,10 +29,7 @@ type driver struct {
 	byName                map[string]*entry
 	byChild               map[string]*entry
 	paths, keys           map[string]place // keys has those that are not their volume's path
-	jobs                  map[uint64]func(ctx actor.Context, m *done)
-
-	ready   bool // loaded from disk; until then calls wait
-	waiting []*actor.MessageEnvelope
+	desk                  branch.Desk
 }
 
 // entry is one pool as the index knows it.
@@ -76,7 +72,7 @@ func newWith(env *branch.Env, backends func(*def.Pool) (backend.Backend, error))
 	return func() actor.Actor {
 		d := &driver{
 			env: env, backends: backends, system: &systemObserver{}, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
-			paths: map[string]place{}, keys: map[string]place{}, jobs: map[uint64]func(actor.Context, *done){},
+			paths: map[string]place{}, keys: map[string]place{}, desk: branch.NewDesk(from, "storage driver"),
 		}
 		d.Children = supervisors.NewChildren(supervisors.Config{
 			Log: env.Log, Observer: d.system, Refuse: kit.Refuse, Domain: from, Props: kit.PropsOptions(), Changed: d.childChanged,
@@ -87,7 +83,7 @@ func newWith(env *branch.Env, backends func(*def.Pool) (backend.Backend, error))
 
 // Receive is the branch's table of contents.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.Handle(ctx) {
+	if d.Handle(ctx) || d.desk.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
@@ -101,19 +97,9 @@ func (d *driver) Receive(ctx actor.Context) {
 		d.bus.Publish(ctx, m.Event)
 	case *forgotten:
 		d.forget(ctx, m.UUID)
-	case *done:
-		if then := d.jobs[m.Serial]; then != nil {
-			delete(d.jobs, m.Serial)
-			then(ctx, m)
-		}
 	case *actor.Started:
 		d.system.ActorSystem = ctx.ActorSystem()
 		d.load(ctx)
-	case *actor.Stopping, *actor.Restarting:
-		kit.CancelJobs(ctx)
-		for _, w := range d.waiting {
-			kit.Refuse(ctx.ActorSystem(), w.Sender, w.Message, liberr.New(from, liberr.OperationFailed, "the storage driver is restarting"))
-		}
 	default:
 		if !d.bus.Receive(ctx) {
 			kit.Unhandled(ctx, m)
@@ -124,12 +110,11 @@ func (d *driver) Receive(ctx actor.Context) {
 // call serves what the branch answers itself and forwards what is one pool's.
 func (d *driver) call(ctx actor.Context, c *call.Call) {
 	switch {
-	case !d.ready:
-		d.waiting = append(d.waiting, &actor.MessageEnvelope{Message: c, Sender: ctx.Sender()})
+	case d.desk.Hold(ctx):
 	case poolRoutes.Has(c.Proc):
 		d.forward(ctx, c)
 	default:
-		driverRoutes.Serve(d, ctx, c, from)
+		branch.Serve(&d.desk, driverRoutes, d, ctx, c)
 	}
 }
 
@@ -274,9 +259,8 @@ func (d *driver) forget(ctx actor.Context, uuid protocol.UUID) {
 }
 
 // job runs blocking work of the branch itself.
-func (d *driver) job(ctx actor.Context, name string, run func() (any, error), then func(ctx actor.Context, m *done)) {
-	started := kit.Job[any]{Name: name, Run: func(context.Context, *kit.Undo) (any, error) { return run() }}.Start(ctx)
-	d.jobs[started.Serial] = then
+func (d *driver) job(ctx actor.Context, name string, run func() (any, error), then func(ctx actor.Context, out any, err error)) {
+	d.desk.Do(ctx, kit.Job[any]{Name: name, Run: func(context.Context, *kit.Undo) (any, error) { return run() }}, then)
 }
 
 // load finds all pools on disk and starts their actors.
@@ -289,11 +273,11 @@ func (d *driver) load(ctx actor.Context) {
 	d.job(ctx, "load", func() (any, error) {
 		all, broken := s.scan()
 		return found{all, broken}, nil
-	}, func(ctx actor.Context, m *done) {
-		if m.Err != nil {
-			panic(m.Err)
+	}, func(ctx actor.Context, out any, err error) {
+		if err != nil {
+			panic(err)
 		}
-		f := m.Value.(found)
+		f := out.(found)
 		if f.broken != nil {
 			d.env.Log.Error().Err(f.broken).Msg("storage pools were left out")
 		}
@@ -305,31 +289,16 @@ func (d *driver) load(ctx actor.Context) {
 			}
 			e.Active, e.Persistent, e.Autostart = s.state != nil, s.config != nil, s.autostart // until its actor knows better
 		}
-		d.ready = true
-		waiting := d.waiting
-		d.waiting = nil
-		for _, w := range waiting {
-			ctx.RequestWithCustomSender(ctx.Self(), w.Message, w.Sender)
-		}
+		d.desk.Release(ctx)
 		d.autostart(ctx)
 	})
 }
 
 // autostart starts the pools that are marked for it, once per boot of the host.
 func (d *driver) autostart(ctx actor.Context) {
-	marker := d.env.Paths.Autostarted("storage")
-	d.job(ctx, "autostart", func() (any, error) {
-		if exists(marker) {
-			return false, nil
-		}
-		return true, disk.WriteVolatile(marker, nil, 0o600)
-	}, func(ctx actor.Context, m *done) {
-		if m.Err != nil {
-			d.env.Log.Error().Err(m.Err).Msg("cannot mark that storage pools were started with the host")
-			return
-		}
+	d.desk.OncePerBoot(ctx, d.env, "storage", func(ctx actor.Context) {
 		for _, e := range d.byUUID {
-			if m.Value == true && e.Autostart {
+			if e.Autostart {
 				ctx.Send(e.pid, &autostart{})
 			}
 		}

@@ -47,28 +47,17 @@ func (d *driver) numDefined(actor.Context, *call.Request, *protocol.Void) (*prot
 }
 
 func (d *driver) list(_ actor.Context, _ *call.Request, a *protocol.ConnectListStoragePoolsArgs) (*protocol.ConnectListStoragePoolsRet, error) {
-	if err := checkMax(a.Maxnames, protocol.RemoteStoragePoolListMax, "REMOTE_STORAGE_POOL_LIST_MAX"); err != nil {
+	if err := call.CheckMax(a.Maxnames, protocol.RemoteStoragePoolListMax, "maxnames", "REMOTE_STORAGE_POOL_LIST_MAX"); err != nil {
 		return nil, err
 	}
 	return &protocol.ConnectListStoragePoolsRet{Names: d.names(true, a.Maxnames)}, nil
 }
 
 func (d *driver) listDefined(_ actor.Context, _ *call.Request, a *protocol.ConnectListDefinedStoragePoolsArgs) (*protocol.ConnectListDefinedStoragePoolsRet, error) {
-	if err := checkMax(a.Maxnames, protocol.RemoteStoragePoolListMax, "REMOTE_STORAGE_POOL_LIST_MAX"); err != nil {
+	if err := call.CheckMax(a.Maxnames, protocol.RemoteStoragePoolListMax, "maxnames", "REMOTE_STORAGE_POOL_LIST_MAX"); err != nil {
 		return nil, err
 	}
 	return &protocol.ConnectListDefinedStoragePoolsRet{Names: d.names(false, a.Maxnames)}, nil
-}
-
-// checkMax refuses what the daemon's own argument check refuses before the driver sees the call.
-func checkMax(n int32, limit int, name string) error {
-	switch {
-	case n < 0:
-		return liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames must be non-negative")
-	case int(n) > limit:
-		return liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames > "+name)
-	}
-	return nil
 }
 
 // listFlags are all filters of virConnectListAllStoragePools: states, persistence, autostart and kinds.
@@ -213,10 +202,9 @@ func (d *driver) read(ctx actor.Context, r *call.Request, doc string, then func(
 		}
 		return then(ctx, p)
 	}
-	d.job(ctx, "read a document", func() (any, error) { return def.ParsePool(doc) }, func(ctx actor.Context, m *done) {
-		err := m.Err
+	d.job(ctx, "read a document", func() (any, error) { return def.ParsePool(doc) }, func(ctx actor.Context, out any, err error) {
 		if err == nil {
-			err = then(ctx, m.Value.(*def.Pool))
+			err = then(ctx, out.(*def.Pool))
 		}
 		if err != nil {
 			r.Fail(liberr.From(from, err))

@@ -20,7 +20,7 @@ import (
 func (p *pool) load(ctx actor.Context) {
 	if p.fresh {
 		p.fresh = false // a restarted actor is made anew, without this
-		p.becomeReady(ctx)
+		p.stash.Release(ctx)
 		return
 	}
 	s, st, name, b := p.seed, p.store, p.name, p.backend
@@ -82,7 +82,7 @@ func (p *pool) loaded(ctx actor.Context, s *seed, c *backend.Content) {
 	if !p.gone {
 		p.tell(ctx)
 	}
-	p.becomeReady(ctx)
+	p.stash.Release(ctx)
 }
 
 func (p *pool) define(ctx actor.Context, m *define) {

@@ -52,12 +52,6 @@ func (s store) drop(name string) error {
 	return disk.Remove(s.config(name))
 }
 
-// exists tells whether a path is there, whatever it is.
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}
-
 func (s store) dropState(name string) error { return disk.Remove(s.state(name)) }
 
 // seed is what is on the disk of one pool.

@@ -59,9 +59,8 @@ type pool struct {
 	sessions map[uint64]string
 	token    uint64
 
-	ready   bool // loaded from disk; until then calls wait
-	waiting []*actor.MessageEnvelope
-	gone    bool // forgotten: only answers that it is not there
+	stash kit.Stash // calls before it is loaded from disk
+	gone  bool      // forgotten: only answers that it is not there
 }
 
 // volume is one as the pool knows it.
@@ -102,11 +101,9 @@ func newPool(env *branch.Env, parent *actor.PID, d *def.Pool, b backend.Backend,
 func (p *pool) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *call.Call, *define, *create, *autostart, *lend, *borrow:
-		if !p.ready {
-			p.waiting = append(p.waiting, &actor.MessageEnvelope{Message: m, Sender: ctx.Sender()})
-			return
+		if !p.stash.Hold(ctx) {
+			p.serve(ctx)
 		}
-		p.serve(ctx)
 	case *done:
 		p.done(ctx, m)
 	case *folderChanged:
@@ -144,15 +141,6 @@ func (p *pool) serve(ctx actor.Context) {
 		p.lend(ctx, m)
 	case *borrow:
 		p.borrow(ctx, m)
-	}
-}
-
-func (p *pool) becomeReady(ctx actor.Context) {
-	p.ready = true
-	waiting := p.waiting
-	p.waiting = nil
-	for _, e := range waiting {
-		ctx.RequestWithCustomSender(ctx.Self(), e.Message, e.Sender)
 	}
 }
 
@@ -248,9 +236,7 @@ func (p *pool) abandon(ctx actor.Context) {
 			t.req.Fail(err)
 		}
 	}
-	for _, w := range p.waiting {
-		kit.Refuse(ctx.ActorSystem(), w.Sender, w.Message, err)
-	}
+	p.stash.Refuse(ctx, err)
 	p.unwatch()
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"virtree/actors/internal/branchtest"
 	"virtree/actors/internal/call"
+	"virtree/actors/internal/disk"
 	"virtree/actors/storage/backend"
 	"virtree/actors/storage/def"
 	"virtree/wire/liberr"
@@ -126,7 +127,7 @@ func TestLifeOfAPool(t *testing.T) {
 	}
 	branchtest.Fails(c, protocol.StoragePoolGetInfo, &protocol.StoragePoolGetInfoArgs{Pool: p}, from, liberr.NoStoragePool, "")
 	for _, f := range []string{s.config("a"), s.state("a"), s.link("a")} {
-		if exists(f) {
+		if disk.Exists(f) {
 			t.Error(f, "is left behind")
 		}
 	}

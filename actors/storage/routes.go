@@ -61,7 +61,7 @@ var poolRoutes = call.NewTable(
 // early is what libvirt refuses of a call before it looks for the pool.
 var early = map[*protocol.Procedure]func(args []byte) error{
 	protocol.StoragePoolListVolumes.Procedure: check(func(a *protocol.StoragePoolListVolumesArgs) error {
-		return checkMax(a.Maxnames, protocol.RemoteStorageVolListMax, "REMOTE_STORAGE_VOL_LIST_MAX")
+		return call.CheckMax(a.Maxnames, protocol.RemoteStorageVolListMax, "maxnames", "REMOTE_STORAGE_VOL_LIST_MAX")
 	}),
 	protocol.StorageVolWipePattern.Procedure: check(func(a *protocol.StorageVolWipePatternArgs) error { return checkWipe(a.Algorithm, a.Flags) }),
 	protocol.StoragePoolCreate.Procedure: check(func(a *protocol.StoragePoolCreateArgs) error {

@@ -12,6 +12,9 @@ import (
 	"virtree/actors/internal/kit"
 )
 
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
 // A subscriber hears each event once, hears of a panic of the branch, and nothing after it has left.
 func TestSubscribersHearOfTheRestartOfTheirBranch(t *testing.T) {
 	sys := kit.NewSystem("", zerolog.Nop())
@@ -51,7 +54,7 @@ func TestSubscribersHearOfTheRestartOfTheirBranch(t *testing.T) {
 		select {
 		case m := <-heard:
 			return m
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("nothing is heard")
 			return nil
 		}

@@ -18,6 +18,7 @@ type Request struct {
 	*Call
 	to       *actor.PID
 	system   *actor.ActorSystem
+	open     *Open // where its server lists it until it is answered; may be nil
 	answered atomic.Bool
 }
 
@@ -40,6 +41,9 @@ func (r *Request) ReplyRaw(reply *Reply) {
 	if !r.answered.CompareAndSwap(false, true) {
 		reply.Discard()
 		return
+	}
+	if r.open != nil {
+		r.open.leave(r)
 	}
 	reply.Serial = r.Serial
 	if r.to != nil {
@@ -105,11 +109,21 @@ func (t *Table[T]) find(p *protocol.Procedure) handler[T] {
 // Serve hands the call to its handler; a procedure without one answers libvirt's "not supported by the
 // connection driver". Errors that are not libvirt's own become internal ones of the domain from.
 func (t *Table[T]) Serve(a T, ctx actor.Context, c *Call, from liberr.Domain) {
+	t.serve(a, ctx, NewRequest(ctx, c), from)
+}
+
+// ServeOpen is Serve, and lists calls that are not answered at once in open.
+func (t *Table[T]) ServeOpen(open *Open, a T, ctx actor.Context, c *Call, from liberr.Domain) {
 	r := NewRequest(ctx, c)
-	h := t.find(c.Proc)
+	r.open = open
+	t.serve(a, ctx, r, from)
+}
+
+func (t *Table[T]) serve(a T, ctx actor.Context, r *Request, from liberr.Domain) {
+	h := t.find(r.Proc)
 	if h == nil {
-		CloseFDs(c.FDs)
-		r.Fail(Unsupported(c.Proc))
+		CloseFDs(r.FDs)
+		r.Fail(Unsupported(r.Proc))
 		return
 	}
 	if err := h(a, ctx, r); err != nil {
@@ -164,19 +178,20 @@ type Route[T any] struct {
 	serve handler[T]
 }
 
-// decodable is satisfied by pointers to the generated structs.
-type decodable[A any] interface {
+// Decodable is satisfied by pointers to the generated structs of arguments.
+type Decodable[A any] interface {
 	*A
 	protocol.Decodable
 }
 
-type encodable[R any] interface {
+// Encodable is satisfied by pointers to the generated structs of results.
+type Encodable[R any] interface {
 	*R
 	protocol.Encoder
 }
 
 // Answer routes a procedure to a handler that knows the result at once.
-func Answer[T, A, R any, PA decodable[A], PR encodable[R]](p protocol.Proc[A, R], h func(t T, ctx actor.Context, r *Request, a PA) (PR, error)) Route[T] {
+func Answer[T, A, R any, PA Decodable[A], PR Encodable[R]](p protocol.Proc[A, R], h func(t T, ctx actor.Context, r *Request, a PA) (PR, error)) Route[T] {
 	return Route[T]{p.Procedure, func(t T, ctx actor.Context, r *Request) error {
 		var a A
 		if err := decode(r, PA(&a)); err != nil {
@@ -197,11 +212,14 @@ func Answer[T, A, R any, PA decodable[A], PR encodable[R]](p protocol.Proc[A, R]
 
 // Later routes a procedure to a handler that starts something and keeps the request, which it or a job
 // answers; an error that it returns is the answer.
-func Later[T, A, R any, PA decodable[A]](p protocol.Proc[A, R], h func(t T, ctx actor.Context, r *Request, a PA) error) Route[T] {
+func Later[T, A, R any, PA Decodable[A]](p protocol.Proc[A, R], h func(t T, ctx actor.Context, r *Request, a PA) error) Route[T] {
 	return Route[T]{p.Procedure, func(t T, ctx actor.Context, r *Request) error {
 		var a A
 		if err := decode(r, PA(&a)); err != nil {
 			return err
+		}
+		if r.open != nil {
+			r.open.enter(r)
 		}
 		return h(t, ctx, r, &a)
 	}}
@@ -218,6 +236,18 @@ func Forward[T, A, R any](p protocol.Proc[A, R], h func(t T, ctx actor.Context, 
 func decode(r *Request, v protocol.Decodable) error {
 	if err := protocol.UnmarshalArgs(r.Args, v); err != nil {
 		return liberr.New(liberr.FromRPC, liberr.RPC, "Unable to decode message payload").WithCause(err)
+	}
+	return nil
+}
+
+// CheckMax refuses a number of results that the protocol does not allow, as libvirt's RPC layer does: field is the
+// argument's name there ("maxnames") and bound the limit's.
+func CheckMax(n, limit int32, field, bound string) error {
+	switch {
+	case n < 0:
+		return liberr.Raw(liberr.FromRPC, liberr.RPC, field+" must be non-negative")
+	case n > limit:
+		return liberr.Raw(liberr.FromRPC, liberr.RPC, field+" > "+bound)
 	}
 	return nil
 }

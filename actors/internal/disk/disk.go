@@ -33,7 +33,7 @@ func Write(path string, data []byte, mode fs.FileMode) (err error) {
 	// A file that replaces another one is synced first: at no moment may the name lead to less than a whole file.
 	// Behind a new name there is nothing to lose; synced after the rename, file and name go to disk in one
 	// commit of the journal instead of two, and the folder's sync finds nothing left to do.
-	replaces := exists(path)
+	replaces := Exists(path)
 	if replaces {
 		if err = f.Sync(); err != nil {
 			return err
@@ -64,7 +64,8 @@ func WriteVolatile(path string, data []byte, mode fs.FileMode) error {
 	return os.Rename(tmp, path)
 }
 
-func exists(path string) bool {
+// Exists tells whether something, be it a broken link, has that path.
+func Exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }
