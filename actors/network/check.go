@@ -43,7 +43,6 @@ func (d *definition) validate(sys string) error {
 
 // refuseBridgeThings refuses what only a bridge of our own can have.
 func (d *definition) refuseBridgeThings() error {
-	mode := d.forward.mode
 	what := ""
 	switch {
 	case d.mac != "":
@@ -54,18 +53,20 @@ func (d *definition) refuseBridgeThings() error {
 		what = "<dns>"
 	case d.domain != "":
 		what = "<domain>"
-	case d.bandwidth != nil && mode != modeBridge:
+	case d.bandwidth != nil && !d.mayHaveBandwidth():
 		what = "network-wide <bandwidth>"
 	default:
 		return nil
 	}
-	return unsupported("Unsupported %s element in network %s with forward mode='%s'", what, d.name, mode)
+	return unsupported("Unsupported %s element in network %s with forward mode='%s'", what, d.name, d.forward.mode)
 }
 
+// checkPortgroups refuses portgroups that contradict each other, and VLANs and bandwidth where the forward mode has no place
+// for them. VLANs need SR-IOV devices or Open vSwitch.
 func (d *definition) checkPortgroups() error {
-	used, bad := d.vlan != nil, false
-	ovs := d.vport != nil && d.vport.typ == "openvswitch"
-	allowed := d.forward.mode == modeHostdev || d.forward.mode == modePassthrough || d.forward.mode == modeBridge && ovs
+	isOVS := func(v *vport) bool { return d.forward.mode == modeBridge && v != nil && v.typ == "openvswitch" }
+	allowed := d.forward.mode == modeHostdev || d.forward.mode == modePassthrough || isOVS(d.vport)
+	bad := false
 	var def *portgroup
 	for i := range d.portgroups {
 		p := &d.portgroups[i]
@@ -80,19 +81,23 @@ func (d *definition) checkPortgroups() error {
 			}
 			def = p
 		}
-		own := allowed
-		if p.vport != nil && d.forward.mode == modeBridge {
-			own = p.vport.typ == "openvswitch"
+		if d.vlan != nil || p.vlan != nil { // who uses the portgroup gets a tag
+			bad = bad || p.vport != nil && !isOVS(p.vport) || p.vport == nil && !allowed
 		}
-		bad = bad || p.vlan != nil && !own
-		if p.bandwidth != nil && !d.ownBridge() && d.forward.mode != modeBridge {
+		if p.bandwidth != nil && !d.mayHaveBandwidth() {
 			return unsupported("Unsupported <bandwidth> element in network '%s' in portgroup '%s' with forward mode='%s'", d.name, p.name, d.forward.mode)
 		}
 	}
-	if bad || used && !allowed && def == nil {
+	// With a default portgroup nobody uses the network's own tag alone.
+	if bad || d.vlan != nil && !allowed && def == nil {
 		return unsupported("<vlan> element specified for network %s, whose type doesn't support vlan configuration", d.name)
 	}
 	return nil
+}
+
+// mayHaveBandwidth tells whether there is a bridge whose traffic can be shaped.
+func (d *definition) mayHaveBandwidth() bool {
+	return d.ownBridge() || d.forward.mode == modeBridge && d.bridge != ""
 }
 
 func (d *definition) checkDevices(sys string) error {

@@ -322,7 +322,7 @@ func (d *definition) complete(taken func(bridge string) bool, first int) {
 	}
 	if d.bridge == "" || strings.Contains(d.bridge, "%d") {
 		pattern := d.bridge
-		if pattern == "" {
+		if strings.Count(pattern, "%") != 1 { // Compat: more than one is no pattern, and no name
 			pattern = "virbr%d"
 		}
 		for n := first; ; n++ {

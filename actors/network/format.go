@@ -181,7 +181,11 @@ func (w *writer) dns(d *dns) {
 	attrs := opt("enable", d.enable) + opt("forwardPlainNames", d.plain)
 	inner := &writer{depth: w.depth + 1}
 	for _, f := range d.forwarders {
-		inner.line("<forwarder%s%s/>", opt("domain", f.domain), opt("addr", addrText(f.addr)))
+		attrs := opt("domain", f.domain) + opt("addr", addrText(f.addr))
+		if attrs == "" {
+			attrs = " domain=''" // what it had to have to be read
+		}
+		inner.line("<forwarder%s/>", attrs)
 	}
 	for _, t := range d.txts {
 		inner.line("<txt%s value='%s'/>", opt("name", t.name), esc(t.value))
@@ -209,7 +213,7 @@ func (w *writer) dns(d *dns) {
 }
 
 func (s *srv) attrs() string {
-	a := opt("service", s.service) + opt("protocol", s.protocol) + opt("domain", s.domain) + opt("target", s.target)
+	a := " service='" + esc(s.service) + "' protocol='" + esc(s.protocol) + "'" + opt("domain", s.domain) + opt("target", s.target)
 	for _, f := range []struct {
 		name string
 		v    uint64
@@ -241,7 +245,7 @@ func (w *writer) ip(ip *ipDef) {
 			w.withLease("<host"+h.attrs(), "host", h.lease)
 		}
 		if ip.bootFile != "" || ip.bootFrom.IsValid() {
-			w.line("<bootp%s%s/>", opt("file", ip.bootFile), opt("server", addrText(ip.bootFrom)))
+			w.line("<bootp file='%s'%s/>", esc(ip.bootFile), opt("server", addrText(ip.bootFrom)))
 		}
 		w.out()
 		w.line("</dhcp>")

@@ -36,7 +36,7 @@ func scan(doc, root, origin string) (*node, error) {
 		text := fmt.Sprintf(format, args...)
 		return liberr.New(from, liberr.XMLDetail, "%s:%d: %s", origin, line, text)
 	}
-	if strings.TrimSpace(doc) == "" {
+	if doc == "" {
 		return nil, syntax(1, "Document is empty\n(null)\n^")
 	}
 	d := xml.NewDecoder(strings.NewReader(doc))
@@ -46,6 +46,7 @@ func scan(doc, root, origin string) (*node, error) {
 	spaces := []map[string]string{{}}
 	count := 0
 	for {
+		before := d.InputOffset()
 		tok, err := d.RawToken()
 		if errors.Is(err, io.EOF) {
 			break
@@ -64,7 +65,7 @@ func scan(doc, root, origin string) (*node, error) {
 		switch t := tok.(type) {
 		case xml.StartElement:
 			if len(open) >= maxDepth || top != nil && len(open) == 0 {
-				return nil, syntax(line, "Extra content at the end of the document")
+				return nil, syntax(line, "Extra content at the end of the document\n%s", pointer(doc, before))
 			}
 			scope := spaces[len(spaces)-1]
 			n := &node{name: t.Name.Local, prefix: t.Name.Space, attrs: slices.Clone(t.Attr)}
@@ -104,7 +105,11 @@ func scan(doc, root, origin string) (*node, error) {
 		return nil, syntax(line, "Premature end of data in tag %s line 1\n%s", n.qname(), pointer(doc, d.InputOffset()))
 	}
 	if top == nil {
-		return nil, syntax(1, "Start tag expected, '<' not found\n%s", pointer(doc, 0))
+		at := 0
+		if strings.TrimSpace(doc) == "" {
+			at = len(doc)
+		}
+		return nil, syntax(1, "Start tag expected, '<' not found\n%s", pointer(doc, int64(at)))
 	}
 	if root != "" && top.name != root {
 		return nil, liberr.New(liberr.FromXML, liberr.XMLError, "expecting root element of '%s', not '%s'", root, top.name)
@@ -170,7 +175,7 @@ func (n *node) kid(name string) *node {
 		return nil
 	}
 	for _, k := range n.kids {
-		if k.name == name && k.prefix == "" {
+		if k.name == name && k.space == "" {
 			return k
 		}
 	}
@@ -183,7 +188,7 @@ func (n *node) all(name string) (out []*node) {
 		return nil
 	}
 	for _, k := range n.kids {
-		if k.name == name && k.prefix == "" {
+		if k.name == name && k.space == "" {
 			out = append(out, k)
 		}
 	}
@@ -230,11 +235,16 @@ func (n *node) number(attr string, bits int) (value uint64, given bool, err erro
 	if !ok {
 		return 0, false, nil
 	}
-	value, err = strconv.ParseUint(strings.TrimSpace(v), 10, bits)
+	value, err = parseNumber(v, bits)
 	if err != nil {
 		return 0, true, badAttr(n, attr, v, wantsNumber)
 	}
 	return value, true, nil
+}
+
+// parseNumber reads a decimal number as strtoul does: blanks and a sign may stand before it, nothing behind it.
+func parseNumber(s string, bits int) (uint64, error) {
+	return strconv.ParseUint(strings.TrimPrefix(strings.TrimLeft(s, " \t\n\v\f\r"), "+"), 10, bits)
 }
 
 // writer builds a document as libvirt's buffers do: two blanks per level, single quotes.

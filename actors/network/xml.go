@@ -1,7 +1,6 @@
 package network
 
 import (
-	"strconv"
 	"strings"
 
 	"virtree/wire/liberr"
@@ -62,7 +61,7 @@ func (d *definition) readIdentity(n *node) (err error) {
 	if strings.Contains(d.name, "\n") {
 		return liberr.New(liberr.FromXML, liberr.XMLDetail, "invalid char in name: \n")
 	}
-	if u := n.kid("uuid"); u != nil {
+	if u := n.kid("uuid"); u.content() != "" {
 		id, ok := parseUUID(u.content())
 		if !ok {
 			return liberr.New(from, liberr.InternalError, "malformed uuid element")
@@ -105,7 +104,7 @@ func (d *definition) readBridge(n *node) error {
 	d.bridge, d.zone = b.get("name"), b.get("zone")
 	d.stp = b.get("stp") != "off"
 	if v, ok := b.attr("delay"); ok {
-		delay, err := strconv.ParseUint(v, 10, 63)
+		delay, err := parseNumber(v, 63)
 		if err != nil {
 			return xmlError("Invalid delay value in network '%s'", d.name)
 		}
@@ -118,7 +117,7 @@ func (d *definition) readBridge(n *node) error {
 		d.macTable = v
 	}
 	if v, ok := n.kid("mtu").attr("size"); ok {
-		mtu, err := strconv.ParseUint(v, 10, 32)
+		mtu, err := parseNumber(v, 32)
 		if err != nil {
 			return xmlError("Invalid mtu size '%s' in network '%s'", v, d.name)
 		}
@@ -150,14 +149,15 @@ func (d *definition) readDNS(n *node) (err error) {
 	}
 	for _, f := range x.all("forwarder") {
 		addr, has := f.attr("addr")
-		fw := forwarder{domain: f.get("domain")}
+		domain, named := f.attr("domain")
+		fw := forwarder{domain: domain}
 		if has {
 			ok := false
 			if fw.addr, ok = parseAddr(addr); !ok {
 				return xmlError("Invalid forwarder IP address '%s' in network '%s'", addr, d.name)
 			}
 		}
-		if !has && fw.domain == "" {
+		if !has && !named {
 			return xmlError("Invalid forwarder element, must contain at least one of addr or domain")
 		}
 		d.dns.forwarders = append(d.dns.forwarders, fw)
@@ -218,8 +218,9 @@ func readDNSHost(network string, n *node, partial bool) (dnsHost, error) {
 }
 
 func readTXT(network string, n *node, partial bool) (txt, error) {
-	t := txt{name: n.get("name")}
-	if t.name == "" {
+	name, named := n.attr("name")
+	t := txt{name: name}
+	if !named {
 		return t, xmlDetail("missing required name attribute in DNS TXT record of network %s", network)
 	}
 	if strings.ContainsAny(t.name, " ,") {
@@ -233,15 +234,31 @@ func readTXT(network string, n *node, partial bool) (txt, error) {
 	return t, nil
 }
 
+// maxService is what is left of a DNS message for the name of a service.
+const maxService = 482
+
+// consistsOf tells whether a text has only letters and digits of ASCII and what else is allowed.
+func consistsOf(s, more string) bool {
+	return strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(more, r))
+	}) < 0
+}
+
 func readSRV(network string, n *node, partial bool) (srv, error) {
 	s := srv{service: n.get("service"), protocol: n.get("protocol"), domain: n.get("domain"), target: n.get("target")}
+	_, hasService := n.attr("service")
+	_, hasProtocol := n.attr("protocol")
 	switch {
-	case s.service == "" && !partial:
+	case !hasService && !partial:
 		return s, xmlDetail("missing required service attribute in DNS SRV record of network '%s'", network)
-	case len(s.service) > 256:
-		return s, xmlDetail("service attribute '%s' in network '%s' is too long, limit is %d bytes", s.service, network, 256)
-	case s.protocol == "" && !partial:
+	case len(s.service) > maxService:
+		return s, xmlDetail("service attribute '%s' in network '%s' is too long, limit is %d bytes", s.service, network, maxService)
+	case !consistsOf(s.service, "_-+/*"):
+		return s, xmlDetail("invalid character in service attribute '%s' in DNS SRV record of network '%s'", s.service, network)
+	case !hasProtocol && !partial:
 		return s, xmlDetail("missing required protocol attribute in DNS SRV record '%s' of network '%s'", s.service, network)
+	case !consistsOf(s.protocol, "-+/"):
+		return s, xmlDetail("invalid character in protocol attribute '%s' in DNS SRV record of network '%s'", s.protocol, network)
 	}
 	for _, f := range []struct {
 		name       string
@@ -254,7 +271,7 @@ func readSRV(network string, n *node, partial bool) (srv, error) {
 		if !ok {
 			continue
 		}
-		v, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
+		v, err := parseNumber(text, 32)
 		if err != nil || v < f.min || v > 65535 {
 			return s, xmlDetail("%s DNS SRV %s attribute for service '%s' in network '%s'", f.title, f.name, s.service, network)
 		}
@@ -281,8 +298,7 @@ func (d *definition) readPortgroups(n *node) (err error) {
 }
 
 func readPortgroup(n *node) (p portgroup, err error) {
-	ok := false
-	if p.name, ok = n.attr("name"); !ok {
+	if p.name = n.get("name"); p.name == "" {
 		return p, xmlError("Missing required name attribute in portgroup")
 	}
 	p.isDefault = n.get("default") == "yes"

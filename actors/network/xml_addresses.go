@@ -51,16 +51,22 @@ func readIP(network string, n *node) (ip ipDef, err error) {
 			return ip, xmlError("Invalid netmask '%s' in network '%s'", n.get("netmask"), network)
 		}
 	}
-	if ip.prefix, ip.hasPfx, err = n.number("prefix", 32); err != nil {
+	if ip.prefix, _, err = n.number("prefix", 32); err != nil {
 		return ip, err
 	}
+	ip.hasPfx = ip.prefix != 0 // Compat: 0 is none
 	if ip.localPtr, err = n.yesNo("localPtr"); err != nil {
 		return ip, err
 	}
 	if err := ip.checkFamily(network); err != nil {
 		return ip, err
 	}
-	ip.tftp = n.kid("tftp").get("root")
+	if x := n.kid("tftp"); x != nil {
+		if ip.address.Is6() {
+			return ip, unsupported("Unsupported <tftp> element in an IPv6 element in network '%s'", network)
+		}
+		ip.tftp = x.get("root")
+	}
 	if x := n.kid("dhcp"); x != nil {
 		err = ip.readDHCP(network, x)
 	}
@@ -95,7 +101,7 @@ func (ip *ipDef) checkFamily(network string) error {
 		case ip.hasPfx:
 			return unsupported("Network '%s' IP address cannot have both a prefix and a netmask", network)
 		case !ip.netmask.Is4():
-			return unsupported("Network '%s' has invalid netmask '%s' for address '%s' (both must be IPv4)", network, ip.netmask, ip.address)
+			return unsupported("Invalid netmask '%s' for address '%s' in network '%s' (both must be IPv4)", ip.netmask, ip.address, network)
 		}
 	}
 	if four && ip.prefix > 32 {
@@ -211,15 +217,11 @@ func readDHCPHost(network string, n *node, six, partial bool) (h dhcpHost, err e
 		}
 		h.id = id
 	}
-	h.name = n.get("name")
-	if c := firstByte(h.name); h.name != "" && !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z') {
-		// A name that begins with a digit is libvirt's only complaint, and only when there is nothing else to complain of.
-		defer func() {
-			if err == nil {
-				err = xmlError("Cannot use name '%s' in network '%s'", h.name, network)
-			}
-		}()
+	name, hasName := n.attr("name")
+	if c := firstByte(name); hasName && !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') {
+		return h, xmlError("Cannot use host name '%s' in network '%s'", name, network)
 	}
+	h.name = name
 	if text, ok := n.attr("ip"); ok {
 		good := false
 		if h.ip, good = parseAddr(text); !good {
@@ -292,17 +294,19 @@ func readRoute(network string, n *node) (r route, err error) {
 		// Compat: libvirt names the address here, not the gateway.
 		return fail("No family specified for non-IPv4 gateway '%s' in route definition", address)
 	case r.family == "ipv4" && !four:
-		return fail("ipv4 family specified for non-IPv4 address '%s' in route definition", address)
+		return fail("IPv4 family specified for non-IPv4 address '%s' in route definition", address)
 	case r.family == "ipv4" && !gw4:
-		return fail("ipv4 family specified for non-IPv4 gateway '%s' in route definition", address)
+		return fail("IPv4 family specified for non-IPv4 gateway '%s' in route definition", address)
 	case r.family == "ipv6" && four:
 		return fail("ipv6 family specified for non-IPv6 address '%s' in route definition", address)
 	case r.family == "ipv6" && gw4:
-		return fail("ipv6 family specified for non-IPv6 gateway '%s' in route definition", address)
+		return fail("ipv6 specified for non-IPv6 gateway address '%s' in route definition", gateway)
 	case r.family != "" && r.family != "ipv4" && r.family != "ipv6":
 		return fail("Unrecognized family '%s' in route definition", r.family)
 	case four && r.netmask.IsValid() && r.hasPfx:
 		return fail("Route definition cannot have both a prefix and a netmask")
+	case four && r.netmask.IsValid() && !r.netmask.Is4():
+		return fail("Invalid netmask '%s' for address '%s' (both must be IPv4)", mask, address)
 	case four && r.prefix > 32:
 		return fail("Invalid prefix %d specified in route definition, must be 0 - 32", r.prefix)
 	case !four && r.netmask.IsValid():

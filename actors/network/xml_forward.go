@@ -18,8 +18,10 @@ func (d *definition) readForward(n *node) error {
 	}
 	f := &d.forward
 	f.mode = modeNAT
-	if m, ok := x.attr("mode"); ok {
-		if !slices.Contains(modes, m) {
+	if m := x.get("mode"); m != "" {
+		if m == "none" {
+			m = modeNone
+		} else if !slices.Contains(modes, m) {
 			return unsupported("unknown forwarding type '%s'", m)
 		}
 		f.mode = m
@@ -44,13 +46,14 @@ func (d *definition) readForward(n *node) error {
 		}
 	}
 	ifaces, addrs, pfs := x.all("interface"), x.all("address"), x.all("pf")
-	if len(ifaces) > 0 && len(addrs) > 0 {
-		return xmlError("<address>, <interface>, and <pf> elements in <forward> of network %s are mutually exclusive", d.name)
-	}
 	if len(pfs) > 1 {
 		return xmlError("Only one <pf> element is allowed in <forward> of network %s", d.name)
 	}
 	dev := x.get("dev")
+	if dev != "" && len(addrs)+len(pfs) > 0 {
+		// Compat: libvirt does not fill in the name.
+		return xmlError("the <forward> 'dev' attribute cannot be used when <address> or <pf> sub-elements are present in network %%s")
+	}
 	switch {
 	case len(ifaces) > 0 || dev != "":
 		if dev != "" {
@@ -161,6 +164,9 @@ func (d *definition) fitMode(n *node) error {
 	case modePrivate, modeVEPA, modePassthrough, modeHostdev, modeBridge:
 		if d.bridge != "" && f.mode != modeBridge {
 			return xmlError("bridge name not allowed in %s mode (network '%s')", f.mode, d.name)
+		}
+		if d.zone != "" && f.mode != modeBridge {
+			return xmlError("bridge zone not allowed in %s mode (network '%s')", f.mode, d.name)
 		}
 		_, stp := b.attr("stp")
 		if d.delay != 0 || stp || d.zone != "" {

@@ -62,7 +62,7 @@ func readRate(n *node) (*rate, error) {
 		if !ok {
 			continue
 		}
-		v, err := strconv.ParseUint(strings.TrimSpace(text), 10, 64)
+		v, err := parseNumber(text, 64)
 		if err != nil {
 			return nil, plainUnsupported("could not convert bandwidth %s value '%s'", f.name, text)
 		}
@@ -127,11 +127,11 @@ func readVLAN(n *node) (*vlan, error) {
 		if id > 4095 {
 			return nil, plainXML("vlan tag id %d too large (maximum 4095)", id)
 		}
-		mode, err := t.oneOf("nativeMode", "tagged", "untagged", "default")
+		mode, err := t.oneOf("nativeMode", "tagged", "untagged")
 		if err != nil {
 			return nil, err
 		}
-		if mode != "" && mode != "default" {
+		if mode != "" {
 			if v.native >= 0 {
 				return nil, plainXML("duplicate native vlan setting")
 			}
@@ -148,6 +148,8 @@ func readVLAN(n *node) (*vlan, error) {
 			return nil, plainXML("invalid \"trunk='%s'\" in <vlan> - must be yes or no", t)
 		case len(tags) > 1:
 			return nil, plainXML("invalid \"trunk='%s'\" in <vlan> - trunk='yes' is required for more than one vlan tag", t)
+		case v.native >= 0:
+			return nil, plainXML("invalid configuration in <vlan> - \"trunk='%s'\" is not allowed with a native vlan id", t)
 		}
 	}
 	return v, nil
@@ -176,9 +178,9 @@ func (w *writer) vlan(v *vlan) {
 
 // What each type of virtual port takes.
 var vportFields = map[string]string{
-	"": "managerid typeid typeidversion instanceid interfaceid profileid", "none": "",
+	"":         "managerid typeid typeidversion instanceid interfaceid profileid",
 	"802.1Qbg": "managerid typeid typeidversion instanceid", "802.1Qbh": "profileid",
-	"openvswitch": "interfaceid profileid", "midonet": "interfaceid",
+	"openvswitch": "interfaceid profileid", "midonet": "interfaceid profileid",
 }
 
 func readVPort(n *node, wantType bool) (*vport, error) {
@@ -270,8 +272,10 @@ func (w *writer) vport(v *vport) {
 	if v.ifaceID != nil {
 		p.WriteString(opt("interfaceid", v.ifaceID.String()))
 	}
-	p.WriteString(opt("profileid", v.profile))
-	if p.Len() == 0 {
+	if v.typ != "midonet" { // Compat: there it is read and counts as a parameter, but is not written
+		p.WriteString(opt("profileid", v.profile))
+	}
+	if p.Len() == 0 && v.profile == "" {
 		if v.typ != "" {
 			w.line("<virtualport%s/>", opt("type", v.typ))
 		}
