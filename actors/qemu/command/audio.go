@@ -25,127 +25,94 @@ func (b *builder) audio(a *libvirtxml.DomainAudio) (Props, error) {
 	switch {
 	case a.None != nil:
 		driver("none")
-		if a.None.Input != nil {
-			audioSide(&p, "in", channel(&a.None.Input.DomainAudioChannel))
-		}
-		if a.None.Output != nil {
-			audioSide(&p, "out", channel(&a.None.Output.DomainAudioChannel))
-		}
+		audioSides(&p, a.None.Input, a.None.Output, func(c *libvirtxml.DomainAudioNoneChannel) Props { return channel(&c.DomainAudioChannel) })
 	case a.ALSA != nil:
 		driver("alsa")
-		alsa := func(name string, c *libvirtxml.DomainAudioALSAChannel) {
-			if c != nil {
-				s := channel(&c.DomainAudioChannel)
-				s.text("dev", c.Dev)
-				audioSide(&p, name, s)
-			}
-		}
-		alsa("in", a.ALSA.Input)
-		alsa("out", a.ALSA.Output)
+		audioSides(&p, a.ALSA.Input, a.ALSA.Output, func(c *libvirtxml.DomainAudioALSAChannel) Props {
+			s := channel(&c.DomainAudioChannel)
+			s.text("dev", c.Dev)
+			return s
+		})
 	case a.OSS != nil:
 		driver("oss")
-		audioOSS(&p, a.OSS)
+		p.flag("try-mmap", a.OSS.TryMMap)
+		p.flag("exclusive", a.OSS.Exclusive)
+		if a.OSS.DSPPolicy != nil {
+			p.Set("dsp-policy", *a.OSS.DSPPolicy)
+		}
+		audioSides(&p, a.OSS.Input, a.OSS.Output, func(c *libvirtxml.DomainAudioOSSChannel) Props {
+			s := channel(&c.DomainAudioChannel)
+			s.text("dev", c.Dev)
+			s.count("buffer-count", c.BufferCount)
+			s.flag("try-poll", c.TryPoll)
+			return s
+		})
 	case a.PulseAudio != nil:
 		driver("pa")
 		p.text("server", a.PulseAudio.ServerName)
-		pulse := func(name string, c *libvirtxml.DomainAudioPulseAudioChannel) {
-			if c != nil {
-				s := channel(&c.DomainAudioChannel)
-				s.text("name", c.Name)
-				s.text("stream-name", c.StreamName)
-				s.count("latency", c.Latency)
-				audioSide(&p, name, s)
-			}
-		}
-		pulse("in", a.PulseAudio.Input)
-		pulse("out", a.PulseAudio.Output)
+		audioSides(&p, a.PulseAudio.Input, a.PulseAudio.Output, func(c *libvirtxml.DomainAudioPulseAudioChannel) Props {
+			s := channel(&c.DomainAudioChannel)
+			s.text("name", c.Name)
+			s.text("stream-name", c.StreamName)
+			s.count("latency", c.Latency)
+			return s
+		})
 	case a.Jack != nil:
 		driver("jack")
-		jack := func(name string, c *libvirtxml.DomainAudioJackChannel) {
-			if c != nil {
-				s := channel(&c.DomainAudioChannel)
-				s.text("server-name", c.ServerName)
-				s.text("client-name", c.ClientName)
-				s.text("connect-ports", c.ConnectPorts)
-				s.flag("exact-name", c.ExactName)
-				audioSide(&p, name, s)
-			}
-		}
-		jack("in", a.Jack.Input)
-		jack("out", a.Jack.Output)
+		audioSides(&p, a.Jack.Input, a.Jack.Output, func(c *libvirtxml.DomainAudioJackChannel) Props {
+			s := channel(&c.DomainAudioChannel)
+			s.text("server-name", c.ServerName)
+			s.text("client-name", c.ClientName)
+			s.text("connect-ports", c.ConnectPorts)
+			s.flag("exact-name", c.ExactName)
+			return s
+		})
 	case a.SDL != nil:
 		driver("sdl")
 		if a.SDL.Driver != "" {
 			b.env = append(b.env, "SDL_AUDIODRIVER="+a.SDL.Driver)
 		}
-		sdl := func(name string, c *libvirtxml.DomainAudioSDLChannel) {
-			if c != nil {
-				s := channel(&c.DomainAudioChannel)
-				s.count("buffer-count", c.BufferCount)
-				audioSide(&p, name, s)
-			}
-		}
-		sdl("in", a.SDL.Input)
-		sdl("out", a.SDL.Output)
+		audioSides(&p, a.SDL.Input, a.SDL.Output, func(c *libvirtxml.DomainAudioSDLChannel) Props {
+			s := channel(&c.DomainAudioChannel)
+			s.count("buffer-count", c.BufferCount)
+			return s
+		})
 	case a.CoreAudio != nil:
 		driver("coreaudio")
-		core := func(name string, c *libvirtxml.DomainAudioCoreAudioChannel) {
-			if c != nil {
-				s := channel(&c.DomainAudioChannel)
-				s.count("buffer-count", c.BufferCount)
-				audioSide(&p, name, s)
-			}
-		}
-		core("in", a.CoreAudio.Input)
-		core("out", a.CoreAudio.Output)
+		audioSides(&p, a.CoreAudio.Input, a.CoreAudio.Output, func(c *libvirtxml.DomainAudioCoreAudioChannel) Props {
+			s := channel(&c.DomainAudioChannel)
+			s.count("buffer-count", c.BufferCount)
+			return s
+		})
 	case a.SPICE != nil:
 		driver("spice")
-		if a.SPICE.Input != nil {
-			audioSide(&p, "in", channel(&a.SPICE.Input.DomainAudioChannel))
-		}
-		if a.SPICE.Output != nil {
-			audioSide(&p, "out", channel(&a.SPICE.Output.DomainAudioChannel))
-		}
+		audioSides(&p, a.SPICE.Input, a.SPICE.Output, func(c *libvirtxml.DomainAudioSPICEChannel) Props { return channel(&c.DomainAudioChannel) })
 	case a.File != nil:
 		driver("wav")
 		p.text("path", a.File.Path)
-		if a.File.Input != nil {
-			audioSide(&p, "in", channel(&a.File.Input.DomainAudioChannel))
-		}
-		if a.File.Output != nil {
-			audioSide(&p, "out", channel(&a.File.Output.DomainAudioChannel))
-		}
+		audioSides(&p, a.File.Input, a.File.Output, func(c *libvirtxml.DomainAudioFileChannel) Props { return channel(&c.DomainAudioChannel) })
 	case a.DBus != nil:
 		driver("dbus")
-		if a.DBus.Input != nil {
-			audioSide(&p, "in", channel(&a.DBus.Input.DomainAudioChannel))
-		}
-		if a.DBus.Output != nil {
-			audioSide(&p, "out", channel(&a.DBus.Output.DomainAudioChannel))
-		}
+		audioSides(&p, a.DBus.Input, a.DBus.Output, func(c *libvirtxml.DomainAudioDBusChannel) Props { return channel(&c.DomainAudioChannel) })
 	default:
 		return nil, unsupported("unsupported audio backend of '%s'", audioName(a.ID))
 	}
 	return p, nil
 }
 
-func audioOSS(p *Props, o *libvirtxml.DomainAudioOSS) {
-	p.flag("try-mmap", o.TryMMap)
-	p.flag("exclusive", o.Exclusive)
-	if o.DSPPolicy != nil {
-		p.Set("dsp-policy", *o.DSPPolicy)
-	}
-	side := func(name string, c *libvirtxml.DomainAudioOSSChannel) {
-		if c != nil {
-			s := channel(&c.DomainAudioChannel)
-			s.text("dev", c.Dev)
-			s.count("buffer-count", c.BufferCount)
-			s.flag("try-poll", c.TryPoll)
-			audioSide(p, name, s)
+// audioSides sets what a backend knows of the two directions; side makes the properties of one.
+func audioSides[C any](p *Props, in, out *C, side func(*C) Props) {
+	for _, d := range []struct {
+		name string
+		c    *C
+	}{{"in", in}, {"out", out}} {
+		if d.c == nil {
+			continue
+		}
+		if s := side(d.c); len(s) > 0 {
+			p.Set(d.name, s)
 		}
 	}
-	side("in", o.Input)
-	side("out", o.Output)
 }
 
 // channel is what all backends know of one direction.
@@ -161,10 +128,4 @@ func channel(c *libvirtxml.DomainAudioChannel) Props {
 		p.text("format", s.Format)
 	}
 	return p
-}
-
-func audioSide(p *Props, name string, side Props) {
-	if len(side) > 0 {
-		p.Set(name, side)
-	}
 }
