@@ -93,7 +93,7 @@ func (def *definition) aliasFor(d *node) string {
 		}
 		return "panic" + strconv.Itoa(def.nextAlias("panic"))
 	case "interface":
-		if d.get("type") == "hostdev" {
+		if d.get("type") == "hostdev" || d.kid("actual").get("type") == "hostdev" {
 			return "hostdev" + strconv.Itoa(def.nextAlias("hostdev"))
 		}
 	case "console":

@@ -16,6 +16,7 @@ var netModelName = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 // checkInterface reads one <interface>.
 func (def *definition) checkInterface(n *node) error {
 	n.setDefault("type", "user")
+	def.readActual(n)
 	if err := grammar["interface"].check(withoutKids(n)); err != nil {
 		return err
 	}

@@ -17,6 +17,9 @@ func toStruct(root *node) (*libvirtxml.Domain, error) {
 	if err := decode(root, d); err != nil {
 		return nil, err
 	}
+	if err := takeActual(root, d); err != nil {
+		return nil, err
+	}
 	if meta = stash(root, meta); meta != nil {
 		d.Metadata = &libvirtxml.DomainMetadata{}
 		if len(meta.kids) > 0 {
@@ -42,6 +45,12 @@ func fromStruct(d *libvirtxml.Domain) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := addActual(root, d); err != nil {
+		return nil, err
+	}
+	if err := addHostAddresses(root, d); err != nil {
+		return nil, err
+	}
 	if d.Metadata != nil {
 		meta := metadataTree(d)
 		if meta == nil {
@@ -65,6 +74,28 @@ func encode(v any) (*node, error) {
 		return nil, internalError("cannot format definition: %s", bad.msg)
 	}
 	return root, nil
+}
+
+// addHostAddresses puts back what libvirtxml leaves out: the host's addresses of an interface that has no routes there, and
+// the other way round.
+func addHostAddresses(root *node, d *libvirtxml.Domain) error {
+	if d.Devices == nil {
+		return nil
+	}
+	nodes := root.kid("devices").all("interface")
+	for i := range d.Devices.Interfaces {
+		s := d.Devices.Interfaces[i].Source
+		if i >= len(nodes) || s == nil || s.Ethernet == nil || (len(s.Ethernet.IP) == 0) == (len(s.Ethernet.Route) == 0) {
+			continue
+		}
+		made, err := encode(s.Ethernet)
+		if err != nil {
+			return err
+		}
+		made.name = "source"
+		nodes[i].add(made)
+	}
+	return nil
 }
 
 // tokens hands a tree to encoding/xml without the way through text.

@@ -36,6 +36,14 @@ func present(root *node, flags FormatFlags) {
 		}
 	}
 	for _, n := range devices.all("interface") {
+		switch {
+		case flags&Status != 0:
+			keepActual(n)
+		case flags&Inactive != 0:
+			hideActual(n)
+		default:
+			showActual(n)
+		}
 		if n.get("type") == "hostdev" {
 			driverFirst(n)
 		}
