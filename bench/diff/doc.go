@@ -10,6 +10,7 @@
 //	virsh ARG...              a command; quoting as in the shell
 //	virsh-ro ARG...           the same at the read-only socket
 //	python FILE [ARG...]      a script of the archive, with the URI in $URI and $ROURI
+//	box ARG...                a program in the daemon's own namespaces, where its links are
 //	image FILE SIZE FORMAT    qemu-img create in $WORK; not compared
 //	until REGEX virsh ARG...  again and again until the output matches; the last is compared
 //	background NAME virsh ARG...

@@ -122,6 +122,8 @@ func (p *player) command(ctx context.Context, verb string, args []string) *exec.
 	args = p.expand(args)
 	var cmd *exec.Cmd
 	switch verb {
+	case "box":
+		cmd = p.target.Box.Command(ctx, args[0], args[1:]...)
 	case "virsh-ro":
 		cmd = exec.CommandContext(ctx, "virsh", append([]string{"-r", "-c", p.target.ReadOnlyURI()}, args...)...)
 	case "python":

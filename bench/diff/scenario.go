@@ -98,7 +98,7 @@ func parse(name string, data []byte) (*Scenario, error) {
 		if err != nil {
 			return nil, fail("%v", err)
 		}
-		min := map[string]int{"virsh": 1, "virsh-ro": 1, "python": 1, "image": 3, "until": 3, "background": 3, "await": 2, "stop": 1}
+		min := map[string]int{"virsh": 1, "virsh-ro": 1, "python": 1, "image": 3, "until": 3, "background": 3, "await": 2, "stop": 1, "box": 1}
 		n, known := min[verb]
 		if !known {
 			return nil, fail("unknown verb %q", verb)

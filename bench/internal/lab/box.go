@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -179,9 +180,9 @@ func (b *Box) Start(log string, env []string, argv ...string) (*Proc, error) {
 
 // Command prepares a client that runs inside the box's namespaces, for what
 // cannot be reached through a UNIX socket. It is a child of the caller.
-func (b *Box) Command(name string, arg ...string) *exec.Cmd {
+func (b *Box) Command(ctx context.Context, name string, arg ...string) *exec.Cmd {
 	pid := fmt.Sprint(b.cmd.Process.Pid)
-	return exec.Command("nsenter", append([]string{"-t", pid, "-m", "-n", "--", name}, arg...)...)
+	return exec.CommandContext(ctx, "nsenter", append([]string{"-t", pid, "-m", "-n", "--", name}, arg...)...)
 }
 
 // PID is the process that every orphan in the box ends up under.

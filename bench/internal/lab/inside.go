@@ -60,11 +60,32 @@ func furnish(cfg BoxConfig) error {
 			return fmt.Errorf("bind %s to %s: %w", outside, inside, err)
 		}
 	}
+	if err := ownSysfs(); err != nil {
+		return err
+	}
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return err
 	}
 	return netlink.LinkSetUp(lo)
+}
+
+// ownSysfs shows the box's own links below /sys/class/net, which belongs to the network namespace of whoever mounted
+// it. The control groups stay where they are.
+func ownSysfs() error {
+	const groups = "/sys/fs/cgroup"
+	kept, err := unix.OpenTree(unix.AT_FDCWD, groups, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return fmt.Errorf("hold %s: %w", groups, err)
+	}
+	defer unix.Close(kept)
+	if err := unix.Mount("sysfs", "/sys", "sysfs", 0, ""); err != nil {
+		return fmt.Errorf("mount sysfs: %w", err)
+	}
+	if err := unix.MoveMount(kept, "", unix.AT_FDCWD, groups, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("put back %s: %w", groups, err)
+	}
+	return nil
 }
 
 // reporter serializes the lines of the order loop and of the reaper.
