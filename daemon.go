@@ -48,6 +48,7 @@ func daemonCommand(name string, code *supervisors.ExitCode) *cobra.Command {
 		f.BoolVarP(&o.Listen, "listen", "l", false, "listen for TCP/IP connections")
 	}
 	f.StringVar(&o.Root, "root", "", "prefix of all paths and sockets")
+	f.StringArrayVar(&o.Foreign, "foreign", nil, "driver that libvirt's own daemon serves: NAME or NAME=SOCKET (repeatable)")
 	f.BoolVar(&o.Faults, "allow-faults", false, "obey `virtree fault`: for tests")
 	return cmd
 }

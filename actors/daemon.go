@@ -28,30 +28,32 @@ type Options struct {
 	Config   string // configuration file; "" is the daemon's usual one
 	PIDFile  string // "" is the daemon's usual one
 	Timeout  time.Duration
-	Listen   bool   // also on TCP and TLS as configured
-	Faults   bool   // obey `virtree fault`
-	Verbose  bool   // log at least what an operator wants to know, not warnings only
-	Detached bool   // nobody reads what it writes to its terminal
-	Ready    func() // told once when all serves; may be nil
+	Listen   bool     // also on TCP and TLS as configured
+	Foreign  []string // drivers that libvirt's own daemons serve, as in foreign_drivers
+	Faults   bool     // obey `virtree fault`
+	Verbose  bool     // log at least what an operator wants to know, not warnings only
+	Detached bool     // nobody reads what it writes to its terminal
+	Ready    func()   // told once when all serves; may be nil
 }
 
 // daemon is one running process.
 type daemon struct {
-	opts   Options
-	kind   kind
-	paths  paths.Paths
-	conf   config.Daemon
-	logs   *logging.Log
-	log    zerolog.Logger
-	system *actor.ActorSystem
-	node   *remoting.Node
-	tree   *supervisors.Tree
-	idle   *supervisors.Idle
-	set    *sockets.Set
-	tls    *sockets.TLSContext // nil without a TLS listener
-	admin  *actor.PID          // who answers virt-admin
-	env    *branch.Env
-	lock   *os.File
+	opts    Options
+	kind    kind
+	paths   paths.Paths
+	conf    config.Daemon
+	logs    *logging.Log
+	log     zerolog.Logger
+	system  *actor.ActorSystem
+	node    *remoting.Node
+	tree    *supervisors.Tree
+	idle    *supervisors.Idle
+	set     *sockets.Set
+	tls     *sockets.TLSContext // nil without a TLS listener
+	admin   *actor.PID          // who answers virt-admin
+	env     *branch.Env
+	foreign foreigners
+	lock    *os.File
 }
 
 // Run is a daemon from start to end; its result is the process's exit code.
@@ -131,8 +133,11 @@ func (d *daemon) readConfig(privileged bool) error {
 		file = d.paths.ConfFile(d.kind.daemon)
 	}
 	conf, err := config.Load(file, d.kind.daemon, privileged, polkitUsable(d.opts.Root))
+	if err != nil {
+		return err
+	}
 	d.conf = conf
-	return err
+	return d.readForeign()
 }
 
 // startLog begins to log as the configuration wants.
@@ -179,6 +184,9 @@ func (d *daemon) startTree() error {
 		New: func(b supervisors.Branch) (*actor.Props, error) {
 			own := *d.env
 			own.Log = d.logs.Logger(b.Name)
+			if _, foreign := d.foreign.sockets[b.Name]; foreign {
+				return d.newPeer(b.Name), nil
+			}
 			return newBranch(&own, b)
 		},
 		Props:    kit.PropsOptions(),
@@ -186,7 +194,7 @@ func (d *daemon) startTree() error {
 		Refuse:   kit.Refuse,
 	}
 	if d.opts.Split {
-		o.Spec, o.New, o.Exec = supervisors.Host, nil, d.command
+		o.Spec, o.New, o.Exec = d.ownHost(), nil, d.command
 	}
 	tree, err := supervisors.Start(d.system, o)
 	if err != nil {
@@ -217,10 +225,10 @@ func (d *daemon) command(b supervisors.Branch) supervisors.Command {
 	if d.opts.Verbose {
 		args = append(args, "--verbose")
 	}
-	return supervisors.Command{Args: args}
+	return supervisors.Command{Args: append(args, d.foreignFlags()...)}
 }
 
-// branch finds the actor of a branch: in this process, or where its own process listens.
+// branch finds the actor of a branch: in this process, where its own process listens, or the peer of a foreign daemon.
 func (d *daemon) branch(name string) *actor.PID {
 	if name == "admin" {
 		return d.admin
@@ -235,6 +243,9 @@ func (d *daemon) branch(name string) *actor.PID {
 	}
 	if _, ok := supervisors.Host.Find(name); !ok {
 		return nil
+	}
+	if d.isForeign(name) {
+		return d.peerOf(name)
 	}
 	return actor.NewPID(remoting.Address(d.paths.ActorSocket(name)), supervisors.RootName+"/"+name)
 }

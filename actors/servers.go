@@ -140,10 +140,11 @@ func (d *daemon) serverConfig(name string, programs []uint32, l config.Limits) *
 	return conf
 }
 
-// serverOf is the server of the process that has a branch, to which the proxy hands connections over.
+// serverOf is the server of the process that has a branch, to which the proxy hands connections over; nil where the
+// branch is a foreign daemon, which cannot take a connection.
 func (d *daemon) serverOf(branch string) *actor.PID {
 	b, ok := supervisors.Host.Find(branch)
-	if !ok {
+	if !ok || d.isForeign(branch) {
 		return nil
 	}
 	return actor.NewPID(remoting.Address(d.paths.ActorSocket(branch)), "server-"+b.Daemon)
