@@ -20,22 +20,22 @@ type mounted struct{ dir }
 func (mounted) source(p *def.Pool) (string, error) {
 	s := &p.Source
 	if p.Kind.Name == "fs" {
-		if len(s.Device) != 1 || s.Device[0].Path == "" {
+		if len(s.Devices) != 1 {
 			return "", liberr.New(from, liberr.InternalError, "missing source device")
 		}
-		return s.Device[0].Path, nil
+		return s.Device(), nil
 	}
 	switch {
-	case len(s.Host) != 1:
+	case len(s.Hosts) != 1:
 		return "", liberr.New(from, liberr.XMLError, "Expected exactly 1 host for the storage pool")
-	case s.Host[0].Name == "":
+	case s.Hosts[0].Name == "":
 		return "", liberr.New(from, liberr.InternalError, "missing source host")
-	case s.Dir == nil || s.Dir.Path == "":
+	case s.Dir == "":
 		return "", liberr.New(from, liberr.InternalError, "missing source path")
-	case s.Format.Type == "cifs":
-		return "//" + s.Host[0].Name + s.Dir.Path, nil
+	case s.Format == "cifs":
+		return "//" + s.Hosts[0].Name + s.Dir, nil
 	}
-	return s.Host[0].Name + ":" + s.Dir.Path, nil
+	return s.Hosts[0].Name + ":" + s.Dir, nil
 }
 
 // Active looks into the table of mounts, which a dead server cannot hold up.
@@ -86,14 +86,14 @@ func (m mounted) Start(ctx context.Context, p *def.Pool) error {
 
 // mountArgs are libvirt's: nothing on a pool is run, whatever is in it.
 func mountArgs(p *def.Pool, source string) []string {
-	options, format := "nodev,nosuid,noexec", p.Source.Format.Type
+	options, format := "nodev,nosuid,noexec", p.Source.Format
 	switch {
 	case p.Kind.Name == "netfs" && format == "auto":
 		return []string{"-o", options, source, p.Path}
 	case format == "cifs":
 		options += ",guest"
-	case format == "nfs" && p.Source.Protocol != nil && p.Source.Protocol.Version != "":
-		options += ",nfsvers=" + p.Source.Protocol.Version
+	case format == "nfs" && p.Source.Protocol != "":
+		options += ",nfsvers=" + p.Source.Protocol
 	}
 	return []string{"-o", options, "-t", format, source, p.Path}
 }
@@ -127,12 +127,12 @@ func (m mounted) Build(ctx context.Context, p *def.Pool, flags uint32) error {
 		return liberr.New(from, liberr.OperationInvalid, "Source device does not exist when formatting pool '%s'", p.Name)
 	}
 	if flags == virt.StoragePoolBuildNoOverwrite {
-		if err := mustBeBlank(ctx, device, p.Source.Format.Type); err != nil {
+		if err := mustBeBlank(ctx, device, p.Source.Format); err != nil {
 			return err
 		}
 	}
-	args := []string{"-t", p.Source.Format.Type}
-	switch p.Source.Format.Type {
+	args := []string{"-t", p.Source.Format}
+	switch p.Source.Format {
 	case "ext2", "ext3", "ext4":
 		args = append(args, "-F") // asks nobody
 	case "xfs":

@@ -52,7 +52,7 @@ func TestFS(t *testing.T) {
 	}
 	storagetest.Backend(t, b, func(t *testing.T) *def.Pool {
 		p := newFS(t)
-		device, folder := p.Source.Device[0].Path, t.TempDir()
+		device, folder := p.Source.Device(), t.TempDir()
 		for _, cmd := range [][]string{{"mkfs", "-t", "ext4", "-q", device}, {"mount", device, folder}, {"rmdir", folder + "/lost+found"}, {"umount", folder}} {
 			if out, err := exec.Command(cmd[0], cmd[1:]...).CombinedOutput(); err != nil {
 				t.Skipf("%v: %s", cmd, out)

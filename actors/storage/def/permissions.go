@@ -24,7 +24,7 @@ func parsePermissions(e *element) (Permissions, error) {
 	}
 	if m := e.find("mode"); m != nil && m.Text != "" {
 		n, err := strconv.ParseUint(m.Text, 8, 32)
-		if err != nil || n > 0o7777 {
+		if err != nil || n > 0o777 {
 			return p, badXML("malformed octal mode")
 		}
 		p.Mode = int64(n)
@@ -35,10 +35,12 @@ func parsePermissions(e *element) (Permissions, error) {
 	}{{"owner", &p.Owner}, {"group", &p.Group}} {
 		if c := e.find(f.name); c != nil {
 			n, err := strconv.ParseInt(strings.TrimSpace(c.Text), 10, 64)
-			if err != nil || n < -1 || n >= 1<<32-1 {
+			if err != nil || n < -1 || n >= 1<<32 {
 				return p, badXML("malformed %s element", f.name)
 			}
-			*f.to = n
+			if n < 1<<32-1 { // which is -1 too
+				*f.to = n
+			}
 		}
 	}
 	p.Label = e.text("label")

@@ -46,7 +46,7 @@ next:
 			return nil
 		}
 		for i := range e.Children {
-			if e.Children[i].XMLName.Local == n {
+			if e.Children[i].XMLName == (xml.Name{Local: n}) {
 				e = &e.Children[i]
 				continue next
 			}
@@ -68,7 +68,7 @@ func (e *element) all(name string) (out []*element) {
 		return nil
 	}
 	for i := range e.Children {
-		if e.Children[i].XMLName.Local == name {
+		if e.Children[i].XMLName == (xml.Name{Local: name}) {
 			out = append(out, &e.Children[i])
 		}
 	}
@@ -168,9 +168,6 @@ func esc(s string) string { return escaper.Replace(s) }
 
 // cleanPath is libvirt's tidying of a path: no doubled slashes (but two at the front stay), none at the end.
 func cleanPath(p string) string {
-	if p == "" || p[0] != '/' {
-		return p
-	}
 	lead := ""
 	if strings.HasPrefix(p, "//") && !strings.HasPrefix(p, "///") {
 		lead = "/"
