@@ -14,25 +14,17 @@ import (
 	"virtree/wire/xdr"
 )
 
-// jobContext keeps the signatures of jobs short.
-type jobContext = context.Context
-
 // feed is the connection on which the daemon sends events.
 //
 //	off --Subscribe--> opening --opened--> on --nobody subscribed--> off
 //	                    |  ^                \--lost--> pause --> opening
 //	                    +--+ failed, as long as somebody is subscribed
 type feed struct {
-	client  *rpc.Client // nil unless on
-	opening uint64      // serial of the job that opens it; 0: none
-	pausing bool        // until the next attempt
-	pause   time.Duration
-	waiting []subscriber // answered when it is on, or has failed
-}
-
-type subscriber struct {
-	who *actor.PID
-	ask *call.Subscribe
+	kit.Stash             // keeps subscriptions until it is on
+	client    *rpc.Client // nil unless on
+	opening   bool
+	pausing   bool // until the next attempt
+	pause     time.Duration
 }
 
 // The pause between two attempts doubles from the first to the second.
@@ -42,7 +34,6 @@ const (
 )
 
 type (
-	opened   = kit.Done[*subscription]
 	feedLost struct{ client *rpc.Client }
 	reopen   struct{}
 	heard    struct {
@@ -56,9 +47,6 @@ func (*heard) Urgent() bool { return true }
 
 // Urgent keeps the gap in the events short.
 func (*feedLost) Urgent() bool { return true }
-
-// subscription is an open connection with the daemon's callbacks registered.
-type subscription struct{ client *rpc.Client }
 
 // registrars are the procedures that register for a driver's events, all of the same form.
 var registrars = map[string]struct {
@@ -75,14 +63,10 @@ var registrars = map[string]struct {
 func (p *peer) events(ctx actor.Context) bool {
 	switch m := ctx.Message().(type) {
 	case *call.Subscribe:
-		if _, ok := registrars[p.branch]; ok && p.feed.client == nil {
-			p.feed.waiting = append(p.feed.waiting, subscriber{ctx.Sender(), m})
+		if _, ok := registrars[p.branch]; ok && p.feed.Hold(ctx) {
 			p.openFeed(ctx)
 			return true
 		}
-	case *opened:
-		p.feedOpened(ctx, m)
-		return true
 	case *heard:
 		if ev := eventOf(registrars[p.branch].object, m.ev); ev != nil && m.from == p.feed.client {
 			p.bus.Publish(ctx, ev)
@@ -90,7 +74,8 @@ func (p *peer) events(ctx actor.Context) bool {
 		return true
 	case *feedLost:
 		if m.client == p.feed.client {
-			p.feed.client, p.lost = nil, time.Now()
+			p.feed.off()
+			p.lost = time.Now()
 			p.log.Warn().Err(m.client.Err()).Str("driver", p.branch).Msg("the events of the foreign daemon are interrupted")
 			p.reopenLater(ctx)
 		}
@@ -107,31 +92,40 @@ func (p *peer) events(ctx actor.Context) bool {
 	}
 	if p.feed.client != nil && p.bus.Subscribers() == 0 {
 		p.farewell(ctx, p.feed.client) // the daemon drops the registrations with the connection
-		p.feed.client = nil
+		p.feed.off()
 	}
 	return true
 }
 
+func (f *feed) off() {
+	f.client = nil
+	f.Close()
+}
+
 func (p *peer) openFeed(ctx actor.Context) {
-	if p.feed.opening != 0 || p.feed.client != nil {
+	if p.feed.opening || p.feed.client != nil {
 		return
 	}
-	at, branch, patience := p.at, p.branch, p.patience()
-	run := kit.Job[*subscription]{
+	p.feed.opening = true
+	at, driver, patience := p.at, p.branch, p.patience()
+	p.desk.Do(ctx, kit.Job[any]{
 		Name: "register for events of " + p.at.Daemon, Timeout: connectPatience,
-		Run: func(c jobContext, _ *kit.Undo) (*subscription, error) { return at.subscribe(c, branch, patience) },
-		Discard: func(s *subscription) {
-			if s != nil {
-				_ = s.client.Close()
-			}
-		},
-	}.Start(ctx)
-	p.feed.opening = run.Serial
+		Run:     func(c context.Context, _ *kit.Undo) (any, error) { return at.subscribe(c, driver, patience) },
+		Discard: func(c any) { _ = c.(*rpc.Client).Close() },
+	}, func(ctx actor.Context, out any, err error) {
+		p.feed.opening = false
+		if err != nil {
+			p.feed.Refuse(ctx, liberr.From(liberr.FromRPC, err))
+			p.reopenLater(ctx)
+			return
+		}
+		p.feedOpened(ctx, out.(*rpc.Client))
+	})
 }
 
 // subscribe opens a connection and registers for all events of a driver. An event that the daemon does not know yet is
 // left out.
-func (a Address) subscribe(ctx context.Context, branch string, patience time.Duration) (*subscription, error) {
+func (a Address) subscribe(ctx context.Context, branch string, patience time.Duration) (*rpc.Client, error) {
 	c, err := a.dial(ctx, identity{own: true}, patience)
 	if err != nil {
 		return nil, err
@@ -139,7 +133,7 @@ func (a Address) subscribe(ctx context.Context, branch string, patience time.Dur
 	reg := registrars[branch]
 	for id := int32(0); ; id++ {
 		if _, ok := protocol.LookupEvent(reg.object, id); !ok {
-			return &subscription{c}, nil
+			return c, nil
 		}
 		var ret raw
 		// The four forms differ in the object, which none here names.
@@ -151,30 +145,17 @@ func (a Address) subscribe(ctx context.Context, branch string, patience time.Dur
 	}
 }
 
-func (p *peer) feedOpened(ctx actor.Context, m *opened) {
-	if m.Serial != p.feed.opening {
-		m.Discard()
-		return
-	}
-	p.feed.opening = 0
-	if m.Err != nil {
-		p.feed.refuse(ctx, liberr.From(liberr.FromRPC, m.Err))
-		p.reopenLater(ctx)
-		return
-	}
-	p.feed.client, p.feed.pause, p.lost = m.Value.client, 0, time.Time{}
-	root, self, client := ctx.ActorSystem().Root, ctx.Self(), m.Value.client
+func (p *peer) feedOpened(ctx actor.Context, c *rpc.Client) {
+	p.feed.client, p.feed.pause, p.lost = c, 0, time.Time{}
+	root, self := ctx.ActorSystem().Root, ctx.Self()
 	go func() {
-		for ev := range client.Events() {
-			root.Send(self, &heard{client, ev})
+		for ev := range c.Events() {
+			root.Send(self, &heard{c, ev})
 		}
-		<-client.Done()
-		root.Send(self, &feedLost{client})
+		<-c.Done()
+		root.Send(self, &feedLost{c})
 	}()
-	for _, s := range p.feed.waiting { // now for the bus
-		ctx.RequestWithCustomSender(ctx.Self(), s.ask, s.who)
-	}
-	p.feed.waiting = nil
+	p.feed.Release(ctx) // the subscriptions come again, now for the bus
 }
 
 // reopenLater tries again, as long as there are subscribers.
@@ -186,14 +167,6 @@ func (p *peer) reopenLater(ctx actor.Context) {
 	p.feed.pause = min(max(firstPause, 2*p.feed.pause), lastPause)
 	root, self := ctx.ActorSystem().Root, ctx.Self()
 	time.AfterFunc(p.feed.pause, func() { root.Send(self, &reopen{}) })
-}
-
-// refuse answers all that wait for the feed.
-func (f *feed) refuse(ctx actor.Context, err *liberr.Error) {
-	for _, s := range f.waiting {
-		ctx.Send(s.who, &call.SubscribeResult{Serial: s.ask.Serial, Err: err})
-	}
-	f.waiting = nil
 }
 
 // eventOf turns a message of the daemon into an event; nil when it is none of the object's.

@@ -93,19 +93,27 @@ func ourselves(nc net.Conn) bool {
 	return cred != nil && int(cred.Pid) == os.Getpid()
 }
 
-// relay makes one call on a connection and turns the answer into a reply. stream is what a stream's call has opened.
-func relay(ctx context.Context, c *rpc.Client, m *call.Call) (*call.Reply, *rpc.ClientStream, error) {
-	var ret raw
+// answer is what a call has brought; stream is what it opened, nil for most.
+type answer struct {
+	ret    raw
+	stream *rpc.ClientStream
+}
+
+// relay makes one call on a connection.
+func relay(ctx context.Context, c *rpc.Client, m *call.Call) (a *answer, err error) {
+	a = &answer{}
 	args := raw(m.Args)
 	if m.Proc.Kind.Stream() {
-		if err := plain(m.Proc, args); err != nil {
-			return nil, nil, err
+		if args, err = plain(m.Proc, args); err == nil {
+			a.stream, err = c.OpenStream(ctx, m.Proc, &args, &a.ret)
 		}
-		s, err := c.OpenStream(ctx, m.Proc, &args, &ret)
-		return &call.Reply{Ret: ret}, s, overdue(ctx, err)
+	} else {
+		err = c.Call(ctx, m.Proc, &args, &a.ret)
 	}
-	err := c.Call(ctx, m.Proc, &args, &ret)
-	return &call.Reply{Ret: ret}, nil, overdue(ctx, err)
+	if err != nil {
+		return nil, overdue(ctx, err)
+	}
+	return a, nil
 }
 
 // overdue names the deadline of a call that nobody waits for any more.

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -28,12 +29,12 @@ const (
 )
 
 // New makes the peer of a branch, whose daemon is at an address.
-func New(branchName string, at Address, log zerolog.Logger) actor.Producer {
+func New(name string, at Address, log zerolog.Logger) actor.Producer {
+	routes := routesOf(name)
 	return func() actor.Actor {
 		return &peer{
-			branch: branchName, at: at, log: log,
-			links: map[identity]*link{}, dialing: map[uint64]*link{}, calls: map[uint64]*outstanding{},
-			streams: map[uint64]*streaming{}, ending: map[uint64]*streaming{},
+			branch: name, at: at, log: log, routes: routes, desk: branch.NewDesk(liberr.FromRPC, "peer of the "+name+" driver"),
+			links: map[identity]*link{}, streams: map[uint64]*streaming{},
 		}
 	}
 }
@@ -43,15 +44,14 @@ type peer struct {
 	branch string
 	at     Address
 	log    zerolog.Logger
+	routes *call.Table[*peer]
 
+	desk    branch.Desk
 	links   map[identity]*link
-	dialing map[uint64]*link        // by the serial of the job that connects
-	calls   map[uint64]*outstanding // with the daemon, by the serial of the job that waits
-	lost    time.Time               // when a connection was last lost; zero: never
+	lost    time.Time // when a connection was last lost; zero: never
 	ticking bool
 
 	streams map[uint64]*streaming // by token
-	ending  map[uint64]*streaming // by the serial of the job that ends it
 	tokens  uint64
 
 	bus  branch.Bus
@@ -64,48 +64,41 @@ type peer struct {
 //	   \--failed--> gone (all that wait are answered)
 type link struct {
 	who     identity
-	client  *rpc.Client // nil while dialing
+	client  *rpc.Client // nil unless up
 	waiting []*call.Request
 	busy    int       // calls and streams that use it
 	idle    time.Time // since when nobody does
 }
 
-// outstanding is a call that the daemon has.
-type outstanding struct {
-	request *call.Request
-	link    *link
-}
-
-// answered is what came of a call; the stream is nil for most.
-type answered struct {
-	reply  *call.Reply
-	stream *rpc.ClientStream
-}
-
 type (
-	connected = kit.Done[*rpc.Client]
-	finished  = kit.Done[answered]
-	linkLost  struct{ link *link }
-	sweep     struct{}
+	linkLost struct{ link *link }
+	sweep    struct{}
 )
 
 // Urgent lets the loss of a connection be known before the next call is sent into it.
 func (*linkLost) Urgent() bool { return true }
 
+// routesOf names every procedure of a driver, and the one that asks whether it is there.
+func routesOf(name string) *call.Table[*peer] {
+	var list []call.Route[*peer]
+	for _, p := range protocol.Procedures(protocol.RemoteProgram) {
+		if p.Driver == name || p == protocol.ConnectOpen.Procedure {
+			list = append(list, call.Forward(protocol.Proc[protocol.Void, protocol.Void]{Procedure: p}, (*peer).call))
+		}
+	}
+	return call.NewTable(list...)
+}
+
 // Receive serves calls, events and the ends of streams.
 func (p *peer) Receive(ctx actor.Context) {
-	if p.events(ctx) {
+	if p.events(ctx) || p.desk.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
 	case *actor.Stopping, *actor.Restarting:
 		p.stop(ctx)
 	case *call.Call:
-		p.call(ctx, m)
-	case *connected:
-		p.connected(ctx, m)
-	case *finished:
-		p.finished(ctx, m)
+		branch.Serve(&p.desk, p.routes, p, ctx, m)
 	case *linkLost:
 		p.linkLost(ctx, m.link)
 	case *call.StreamEnded:
@@ -114,21 +107,19 @@ func (p *peer) Receive(ctx actor.Context) {
 		p.streamOver(m)
 	case *sweep:
 		p.sweep(ctx)
-	case *kit.Done[struct{}]: // a farewell: how it went is of no interest
 	default:
 		kit.Unhandled(ctx, m)
 	}
 }
 
-// call takes a call on. A procedure that is not this driver's is answered like one that no route names.
-func (p *peer) call(ctx actor.Context, m *call.Call) {
-	r := call.NewRequest(ctx, m)
-	if len(m.FDs) > 0 || m.Proc != protocol.ConnectOpen.Procedure && m.Proc.Driver != p.branch {
-		call.CloseFDs(m.FDs)
-		r.Fail(call.Unsupported(m.Proc))
+// call takes a call on.
+func (p *peer) call(ctx actor.Context, r *call.Request) {
+	if len(r.FDs) > 0 { // no procedure of these drivers has any
+		call.CloseFDs(r.FDs)
+		r.Fail(call.Unsupported(r.Proc))
 		return
 	}
-	who := identityOf(m.Caller)
+	who := identityOf(r.Caller)
 	l := p.links[who]
 	switch {
 	case l == nil:
@@ -149,16 +140,17 @@ func (p *peer) dial(ctx actor.Context, who identity) *link {
 	l := &link{who: who}
 	p.links[who] = l
 	at, patience := p.at, p.patience()
-	run := kit.Job[*rpc.Client]{
+	p.desk.Do(ctx, kit.Job[any]{
 		Name: "connect to " + p.at.Daemon, Timeout: connectPatience,
-		Run: func(c jobContext, _ *kit.Undo) (*rpc.Client, error) { return at.dial(c, who, patience) },
-		Discard: func(c *rpc.Client) {
-			if c != nil {
-				_ = c.Close()
-			}
-		},
-	}.Start(ctx)
-	p.dialing[run.Serial] = l
+		Run:     func(c context.Context, _ *kit.Undo) (any, error) { return at.dial(c, who, patience) },
+		Discard: func(c any) { _ = c.(*rpc.Client).Close() },
+	}, func(ctx actor.Context, out any, err error) {
+		if err != nil {
+			p.refused(l, err)
+			return
+		}
+		p.connected(ctx, l, out.(*rpc.Client))
+	})
 	p.tick(ctx)
 	return l
 }
@@ -171,33 +163,23 @@ func (p *peer) patience() time.Duration {
 	return 0
 }
 
-func (p *peer) connected(ctx actor.Context, m *connected) {
-	l := p.dialing[m.Serial]
-	if l == nil { // of our predecessor
-		m.Discard()
-		return
+func (p *peer) refused(l *link, err error) {
+	delete(p.links, l.who)
+	p.log.Warn().Err(err).Str("driver", p.branch).Msg("cannot reach the foreign daemon")
+	for _, r := range l.waiting {
+		r.Fail(err)
 	}
-	delete(p.dialing, m.Serial)
-	if m.Err != nil {
-		delete(p.links, l.who)
-		p.log.Warn().Err(m.Err).Str("driver", p.branch).Msg("cannot reach the foreign daemon")
-		for _, r := range l.waiting {
-			r.Fail(m.Err)
-		}
-		return
-	}
+}
+
+func (p *peer) connected(ctx actor.Context, l *link, c *rpc.Client) {
 	p.lost = time.Time{}
-	l.client, l.idle = m.Value, time.Now()
-	root, self, done := ctx.ActorSystem().Root, ctx.Self(), m.Value.Done()
+	l.client, l.idle = c, time.Now()
+	root, self := ctx.ActorSystem().Root, ctx.Self()
 	go func() {
-		<-done
-		root.Send(self, &linkLost{l})
-	}()
-	// Nobody subscribes here; what the daemon says on its own would pile up.
-	go func() {
-		for ev := range m.Value.Events() {
-			_ = ev
+		for range c.Events() { // nobody subscribes here; what comes all the same must not pile up
 		}
+		<-c.Done()
+		root.Send(self, &linkLost{l})
 	}()
 	p.next(ctx, l)
 }
@@ -223,47 +205,27 @@ func (p *peer) send(ctx actor.Context, l *link, r *call.Request) {
 		timeout = max(time.Until(r.Deadline), time.Millisecond)
 	}
 	client, m := l.client, r.Call
-	run := kit.Job[answered]{
+	l.busy++
+	p.desk.Do(ctx, kit.Job[any]{
 		Name: r.Proc.Name, Timeout: timeout,
-		Run: func(c jobContext, _ *kit.Undo) (answered, error) {
-			reply, stream, err := relay(c, client, m)
-			if err != nil {
-				return answered{}, err
-			}
-			return answered{reply, stream}, nil
-		},
-		Discard: func(a answered) {
-			if a.stream != nil { // nobody will finish it, so the connection that carries it has no use
+		Run: func(c context.Context, _ *kit.Undo) (any, error) { return relay(c, client, m) },
+		Discard: func(a any) {
+			if a.(*answer).stream != nil { // nobody will end it, so the connection that carries it has no use
 				_ = client.Close()
 			}
 		},
-	}.Start(ctx)
-	l.busy++
-	p.calls[run.Serial] = &outstanding{r, l}
-}
-
-func (p *peer) finished(ctx actor.Context, m *finished) {
-	if s := p.ending[m.Serial]; s != nil {
-		delete(p.ending, m.Serial)
-		p.streamFinished(ctx, s, m.Err)
-		return
-	}
-	o := p.calls[m.Serial]
-	if o == nil {
-		m.Discard()
-		return
-	}
-	delete(p.calls, m.Serial)
-	switch {
-	case m.Err != nil:
-		o.request.Fail(m.Err)
-	case m.Value.stream != nil:
-		p.streamOpened(ctx, o, m.Value) // keeps the link in use
-		return
-	default:
-		o.request.ReplyRaw(m.Value.reply)
-	}
-	p.release(ctx, o.link)
+	}, func(ctx actor.Context, out any, err error) {
+		switch {
+		case err != nil:
+			r.Fail(err)
+		case out.(*answer).stream != nil:
+			p.openStream(ctx, l, r, out.(*answer)) // keeps the link in use
+			return
+		default:
+			r.ReplyRaw(&call.Reply{Ret: out.(*answer).ret})
+		}
+		p.release(ctx, l)
+	})
 }
 
 // release ends one use of a link.
@@ -314,22 +276,13 @@ func (p *peer) sweep(ctx actor.Context) {
 
 // farewell closes a connection in order, without waiting for it.
 func (p *peer) farewell(ctx actor.Context, c *rpc.Client) {
-	kit.Job[struct{}]{Name: "disconnect from " + p.at.Daemon, Timeout: connectPatience, Run: func(j jobContext, _ *kit.Undo) (struct{}, error) {
-		return struct{}{}, c.Disconnect(j)
-	}}.Start(ctx)
+	p.desk.Do(ctx, kit.Job[any]{Name: "disconnect from " + p.at.Daemon, Timeout: connectPatience, Run: func(j context.Context, _ *kit.Undo) (any, error) {
+		return nil, c.Disconnect(j)
+	}}, func(actor.Context, any, error) {})
 }
 
-// stop answers everybody and closes everything.
+// stop closes everything; the desk answers the calls.
 func (p *peer) stop(ctx actor.Context) {
-	gone := liberr.New(liberr.FromRPC, liberr.InternalError, "the peer of the %s driver is gone", p.branch)
-	for _, o := range p.calls {
-		o.request.Fail(gone)
-	}
-	for _, l := range p.links {
-		for _, r := range l.waiting {
-			r.Fail(gone)
-		}
-	}
 	for _, s := range p.streams {
 		s.cut()
 	}
@@ -337,10 +290,7 @@ func (p *peer) stop(ctx actor.Context) {
 	for _, l := range p.links {
 		clients = append(clients, l.client)
 	}
-	p.links, p.calls, p.streams = nil, nil, nil
-	p.feed.refuse(ctx, gone)
-	p.feed = feed{}
-	kit.CancelJobs(ctx)
+	p.feed.Refuse(ctx, liberr.New(liberr.FromRPC, liberr.InternalError, "the peer of the %s driver is gone", p.branch))
 	for _, c := range clients {
 		if c != nil {
 			go func() { _ = c.Close() }() // it waits for its reader

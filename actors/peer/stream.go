@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"os"
 	"time"
@@ -30,8 +31,7 @@ type streaming struct {
 	file   *os.File
 	pumped chan error // one value: nil when all data went through
 
-	serial uint64     // of the StreamEnded that is being answered
-	asker  *actor.PID // who sent it; nil before
+	ending bool // somebody has sent StreamEnded
 }
 
 // streamOver tells that the pump has ended while nobody asked for the end.
@@ -41,42 +41,41 @@ type streamOver struct{ token uint64 }
 const abandonedLimit = time.Minute
 
 // plain takes care of sparse streams, whose holes a socket cannot carry.
-func plain(proc *protocol.Procedure, args []byte) error {
+func plain(proc *protocol.Procedure, args []byte) ([]byte, error) {
 	if proc.SparseFlag == 0 || len(args) < 4 {
-		return nil
+		return args, nil
 	}
-	word := args[len(args)-4:] // flags are the last argument of both
-	flags := binary.BigEndian.Uint32(word)
+	last := len(args) - 4 // flags are the last argument of both procedures
+	flags := binary.BigEndian.Uint32(args[last:])
 	switch {
 	case flags&proc.SparseFlag == 0:
+		return args, nil
 	case proc.Kind == protocol.KindStreamIn:
-		return liberr.New(liberr.FromStorage, liberr.ArgumentUnsupported, "sparse uploads do not pass to a foreign daemon")
-	default:
-		binary.BigEndian.PutUint32(word, flags&^proc.SparseFlag)
+		return nil, liberr.New(liberr.FromStorage, liberr.ArgumentUnsupported, "sparse uploads do not pass to a foreign daemon")
 	}
-	return nil
+	return binary.BigEndian.AppendUint32(args[:last:last], flags&^proc.SparseFlag), nil
 }
 
-// streamOpened hands a stream's descriptor out.
-func (p *peer) streamOpened(ctx actor.Context, o *outstanding, a answered) {
+// openStream hands a stream's descriptor out.
+func (p *peer) openStream(ctx actor.Context, l *link, r *call.Request, a *answer) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		o.request.Fail(liberr.System(liberr.FromStreams, err, "cannot make a socket pair"))
-		p.abort(ctx, a.stream)
-		p.release(ctx, o.link)
+		r.Fail(liberr.System(liberr.FromStreams, err, "cannot make a socket pair"))
+		p.desk.Do(ctx, kit.Job[any]{Name: "abort a stream", Timeout: connectPatience, Run: func(c context.Context, _ *kit.Undo) (any, error) {
+			return nil, a.stream.Abort(c)
+		}}, func(ctx actor.Context, _ any, _ error) { p.release(ctx, l) })
 		return
 	}
 	p.tokens++
-	s := &streaming{token: p.tokens, link: o.link, stream: a.stream, file: os.NewFile(uintptr(pair[0]), "stream"), pumped: make(chan error, 1)}
+	s := &streaming{token: p.tokens, link: l, stream: a.stream, file: os.NewFile(uintptr(pair[0]), "stream"), pumped: make(chan error, 1)}
 	p.streams[s.token] = s
-	in := o.request.Proc.Kind == protocol.KindStreamIn
+	in := r.Proc.Kind == protocol.KindStreamIn
 	root, self := ctx.ActorSystem().Root, ctx.Self()
 	go func() {
 		s.pumped <- s.pump(in)
 		time.AfterFunc(abandonedLimit, func() { root.Send(self, &streamOver{s.token}) })
 	}()
-	a.reply.Stream = &call.Stream{FD: pair[1], In: in, Out: !in, Limit: -1, Ended: ctx.Self().Id, Token: s.token}
-	o.request.ReplyRaw(a.reply)
+	r.ReplyRaw(&call.Reply{Ret: a.ret, Stream: &call.Stream{FD: pair[1], In: in, Out: !in, Limit: -1, Ended: ctx.Self().Id, Token: s.token}})
 }
 
 // pump copies until one side ends.
@@ -100,49 +99,42 @@ type (
 // cut ends the pump.
 func (s *streaming) cut() { _ = s.file.Close() }
 
+// streamEnded tells the daemon how the stream ended, once the data has gone through.
 func (p *peer) streamEnded(ctx actor.Context, m *call.StreamEnded) {
 	s := p.streams[m.Token]
-	if s == nil || s.asker != nil {
+	if s == nil || s.ending {
 		ctx.Respond(&call.StreamResult{Serial: m.Serial})
 		return
 	}
-	s.serial, s.asker = m.Serial, ctx.Sender()
-	p.endStream(ctx, s, m.Aborted)
-}
-
-// endStream tells the daemon how the stream ended, once the data has gone through.
-func (p *peer) endStream(ctx actor.Context, s *streaming, aborted bool) {
-	if aborted {
-		s.cut()
+	s.ending = true
+	if m.Aborted {
+		s.cut() // the pump ends, and tells why
 	}
-	run := kit.Job[answered]{Name: "end a stream", Run: func(c jobContext, _ *kit.Undo) (answered, error) {
-		if aborted {
-			return answered{}, s.stream.Abort(c)
-		}
+	asker, serial, aborted := ctx.Sender(), m.Serial, m.Aborted
+	p.desk.Do(ctx, kit.Job[any]{Name: "end a stream", Run: func(c context.Context, _ *kit.Undo) (any, error) {
 		select {
 		case err := <-s.pumped:
-			if err != nil {
-				return answered{}, err
+			var daemons *liberr.Error
+			if err != nil && (!aborted || errors.As(err, &daemons)) {
+				return nil, err // with an abort only when it was the daemon that ended the stream
 			}
 		case <-c.Done():
-			return answered{}, context.Cause(c)
+			return nil, context.Cause(c)
 		}
-		return answered{}, s.stream.Finish(c)
-	}}.Start(ctx)
-	p.ending[run.Serial] = s
-}
-
-func (p *peer) streamFinished(ctx actor.Context, s *streaming, err error) {
-	delete(p.streams, s.token)
-	if s.asker != nil {
-		ctx.Send(s.asker, &call.StreamResult{Serial: s.serial, Err: liberr.From(liberr.FromStreams, err)})
-	}
-	p.release(ctx, s.link)
+		if aborted {
+			return nil, s.stream.Abort(c)
+		}
+		return nil, s.stream.Finish(c)
+	}}, func(ctx actor.Context, _ any, err error) {
+		delete(p.streams, s.token)
+		ctx.Send(asker, &call.StreamResult{Serial: serial, Err: liberr.From(liberr.FromStreams, err)})
+		p.release(ctx, s.link)
+	})
 }
 
 // streamOver gives a stream up that nobody has ended.
 func (p *peer) streamOver(m *streamOver) {
-	if s := p.streams[m.token]; s != nil && s.asker == nil {
+	if s := p.streams[m.token]; s != nil && !s.ending {
 		s.cut()
 		if s.link.client != nil {
 			go func(c *rpc.Client) { _ = c.Close() }(s.link.client) // what it had cannot be told to anybody
@@ -150,10 +142,4 @@ func (p *peer) streamOver(m *streamOver) {
 		delete(p.streams, m.token)
 		s.link.busy--
 	}
-}
-
-func (p *peer) abort(ctx actor.Context, s *rpc.ClientStream) {
-	kit.Job[struct{}]{Name: "abort a stream", Timeout: connectPatience, Run: func(c jobContext, _ *kit.Undo) (struct{}, error) {
-		return struct{}{}, s.Abort(c)
-	}}.Start(ctx)
 }

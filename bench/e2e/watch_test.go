@@ -93,14 +93,23 @@ func cmdWatch(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	cmd.Env = t.Env()
 	cmd.Dir = ts.Getenv("WORK")
+	b, err := startWatch(cmd)
+	ts.Check(err)
+	w.watches[args[0]] = b
+}
+
+// startWatch starts a client in the background.
+func startWatch(cmd *exec.Cmd) (*watch, error) {
 	b := &watch{cmd: cmd, done: make(chan struct{}), more: make(chan struct{}, 1)}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = b, b, 2*time.Second
-	ts.Check(cmd.Start())
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
 	go func() {
-		cmd.Wait()
+		_ = cmd.Wait()
 		close(b.done)
 	}()
-	w.watches[args[0]] = b
+	return b, nil
 }
 
 func watched(ts *testscript.TestScript, name string) *watch {

@@ -31,12 +31,16 @@ type Target struct {
 	Box  *Box
 	Main *Proc // libvirtd, or virtree run
 	args []string
+
+	guest bool // the box is another target's
 }
 
 // Options changes how Open starts a target.
 type Options struct {
 	Args []string // more arguments for the daemon
 	Fill func(dir string) error
+	// Beside is a target in whose box the new one starts, and which must be closed after it; nil for a box of its own.
+	Beside *Target
 }
 
 // Missing says why this kind of target cannot be opened here, or "".
@@ -119,7 +123,9 @@ func Open(ctx context.Context, kind Kind, opt Options) (*Target, error) {
 			return nil, err
 		}
 	}
-	if t.Box, err = OpenBox(cfg); err != nil {
+	if opt.Beside != nil {
+		t.Box, t.guest = opt.Beside.Box, true
+	} else if t.Box, err = OpenBox(cfg); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
 	}
@@ -277,7 +283,10 @@ func (t *Target) Stop(ctx context.Context) error {
 // Close ends the daemon and all guests, and removes its folder.
 func (t *Target) Close() error {
 	var err error
-	if t.Box != nil {
+	switch {
+	case t.guest:
+		err = t.Stop(context.Background())
+	case t.Box != nil:
 		err = t.Box.Close()
 	}
 	if os.Getenv("VIRTREE_KEEP") != "" {
