@@ -14,7 +14,6 @@ import (
 	"strings"
 	"testing"
 
-	"virtree/actors/internal/call"
 	"virtree/sockets"
 	"virtree/sockets/sasl"
 	"virtree/wire/liberr"
@@ -182,7 +181,7 @@ func TestSASL(t *testing.T) {
 		c.Auth = func(sockets.Kind) Auth { return AuthSASL }
 		c.SASL = sasl.NewServer(scramFile(t, "fred", "secret"), nil)
 	})
-	w.fake.args = make(chan *call.Call, 8)
+	w.fake.record(8)
 	c := w.dial(w.rw)
 	list, err := rpc.Do(w.soon(), c, protocol.AuthList, nil)
 	if err != nil || len(list.Types) != 1 || list.Types[0] != protocol.RemoteAuthSASL {
@@ -200,7 +199,7 @@ func TestSASL(t *testing.T) {
 	if err := c.Open(w.soon(), "qemu:///system", false); err != nil {
 		t.Fatal(err)
 	}
-	if who := (<-w.fake.args).Caller; who.SASLUser != "fred" {
+	if who := (<-*w.fake.args.Load()).Caller; who.SASLUser != "fred" {
 		t.Errorf("the call comes from %q", who.SASLUser)
 	}
 	if err := scram(w.soon(), c, "fred", "secret"); err == nil {

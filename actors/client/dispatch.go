@@ -53,7 +53,7 @@ func (c *client) park(ctx actor.Context, p *rpc.Packet) {
 
 // done gives a packet back that needs no further answer.
 func (c *client) done(p *rpc.Packet) {
-	c.gate.leave(len(p.Payload) + overhead)
+	c.gate.leave(held(p))
 	p.Release()
 }
 

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"virtree/actors/internal/call"
 	"virtree/wire/protocol"
 	"virtree/wire/rpc"
 )
@@ -94,7 +93,7 @@ func TestStuckCallsHoldUpNobodyElse(t *testing.T) {
 func TestTheBacklogKeepsItsOrder(t *testing.T) {
 	w := start(t, func(c *Config) { c.Limits.InFlight = 1 })
 	const calls = 50
-	w.fake.args = make(chan *call.Call, calls+2)
+	w.fake.record(calls+2)
 	c := w.open()
 	h := header(protocol.DomainLookupByName.Procedure)
 	for i := range calls + 1 {
@@ -111,7 +110,7 @@ func TestTheBacklogKeepsItsOrder(t *testing.T) {
 	eventually(t, "all wait for the first", func() bool { return w.info(me).Backlog == calls })
 	w.sys.Root.Send(w.pid("qemu"), &release{1})
 	for i := -1; i <= calls; i++ { // the opening comes first
-		got := <-w.fake.args
+		got := <-*w.fake.args.Load()
 		var a protocol.DomainLookupByNameArgs
 		if i < 1 {
 			continue

@@ -69,7 +69,7 @@ func TestAConnectionIsHandedOver(t *testing.T) {
 		c.Auth = func(sockets.Kind) Auth { return AuthSASL }
 		c.SASL = sasl.NewServer(scramFile(t, "fred", "secret"), nil)
 	})
-	daemon.fake.args = make(chan *call.Call, 8)
+	daemon.fake.record(8)
 	c := proxy.dial(proxy.rw)
 	if err := scram(proxy.soon(), c, "fred", "secret"); err != nil {
 		t.Fatal(err)
@@ -77,11 +77,11 @@ func TestAConnectionIsHandedOver(t *testing.T) {
 	if err := c.Open(proxy.soon(), "qemu:///system", true); err != nil {
 		t.Fatal(err)
 	}
-	<-daemon.fake.args
+	<-*daemon.fake.args.Load()
 	if err := lookup(proxy.soon(), c, "x"); err != nil {
 		t.Fatal(err)
 	}
-	who := (<-daemon.fake.args).Caller
+	who := (<-*daemon.fake.args.Load()).Caller
 	if who.SASLUser != "fred" || !who.ReadOnly || who.PID == 0 {
 		t.Errorf("the call comes from %+v", who)
 	}

@@ -26,9 +26,20 @@ type gate struct {
 	mu     sync.Mutex
 	free   sync.Cond
 	held   int
+	stream int  // those of held that are data for streams
+	slow   bool // stream rose above streamHigh and is not yet down at streamLow
 	limit  int
 	closed bool
 }
+
+// Data that a stream's descriptor takes more slowly than the client sends it is held up between these marks, in bytes. A
+// descriptor that takes nothing at all slows the reader down to a packet in each streamPause, so that pings are answered and
+// calls are served until the limit of the gate is reached.
+const (
+	streamHigh  = 4 << 20
+	streamLow   = 2 << 20
+	streamPause = 200 * time.Millisecond
+)
 
 func newGate(limit int) *gate {
 	g := &gate{limit: limit}
@@ -43,13 +54,45 @@ func (g *gate) enter(n int) {
 	g.held += n
 }
 
-// wait returns when the bytes held are below the limit.
+// wait returns when the bytes held are below the limit, and those of streams below theirs or the pause is over.
 func (g *gate) wait() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.slow && !g.closed {
+		over := false
+		t := time.AfterFunc(streamPause, func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			over = true
+			g.free.Broadcast()
+		})
+		for g.slow && !over && !g.closed {
+			g.free.Wait()
+		}
+		t.Stop()
+	}
 	for g.held > g.limit && !g.closed {
 		g.free.Wait()
 	}
+}
+
+// enterStream counts n of the bytes held as data for a stream; leaveStream gives them back.
+func (g *gate) enterStream(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stream += n
+	g.slow = g.slow || g.stream > streamHigh
+}
+
+func (g *gate) leaveStream(n int) {
+	g.mu.Lock()
+	g.stream -= n
+	if g.slow && g.stream <= streamLow {
+		g.slow = false
+		g.free.Broadcast()
+	}
+	g.mu.Unlock()
+	g.leave(n)
 }
 
 // leave gives n bytes back.
@@ -73,6 +116,9 @@ func (g *gate) close() {
 
 // overhead is what a packet is charged beside its payload, so that empty ones are not free.
 const overhead = 256
+
+// held is what a packet is charged.
+func held(p *rpc.Packet) int { return len(p.Payload) + overhead }
 
 // reader is the goroutine that reads the connection, and its successors: it hosts the client's actor and
 // what that calls, and a host that is stuck in one of them is relieved. See package dispatch.
@@ -147,8 +193,15 @@ func (r *reader) run() {
 }
 
 func (r *reader) deliver(p *rpc.Packet) {
-	r.gate.enter(len(p.Payload) + overhead)
+	r.gate.enter(held(p))
 	r.root.Send(r.self, &packet{p})
+}
+
+// holds is how many bytes are held.
+func (g *gate) holds() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.held
 }
 
 // full tells whether the reader is held back.

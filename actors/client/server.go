@@ -246,10 +246,11 @@ type Info struct {
 	Backlog  int
 	Streams  int
 	Events   int
+	Held     int // bytes of packets that are not done with
 }
 
 func (c *client) info() *Info {
-	return &Info{URI: c.uri, InFlight: c.inFlight, Backlog: len(c.backlog), Streams: len(c.streams), Events: len(c.events.list)}
+	return &Info{URI: c.uri, InFlight: c.inFlight, Backlog: len(c.backlog), Streams: len(c.streams), Events: len(c.events.list), Held: c.gate.holds()}
 }
 
 // files makes os.File of descriptors that are about to be sent.

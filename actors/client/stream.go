@@ -2,8 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -35,6 +33,7 @@ type stream struct {
 	spec   call.Stream
 	from   *actor.PID // whose descriptor it is
 	file   *os.File
+	buf    []byte // of the sending goroutine, for what is no file
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -122,7 +121,7 @@ func (c *client) openStream(ctx actor.Context, h rpc.Header, proc *protocol.Proc
 	go func() { over(s.write(gate)) }()
 	if spec.Out {
 		go func() {
-			if err := s.read(conn); err != nil {
+			if err := s.send(conn); err != nil {
 				over(false, err)
 			}
 		}()
@@ -152,8 +151,12 @@ func (c *client) streamPacket(ctx actor.Context, p *rpc.Packet) {
 		c.log.Warn().Msg("client sends holes in a stream that has none: closing")
 		c.done(p)
 		c.close(ctx)
-	case !s.in.put(p):
-		c.done(p)
+	default:
+		c.gate.enterStream(held(p))
+		if !s.in.put(p) {
+			c.gate.leaveStream(held(p))
+			p.Release()
+		}
 	}
 }
 
@@ -182,7 +185,8 @@ func (c *client) streamOver(ctx actor.Context, m *streamOver) {
 func (c *client) endStream(s *stream) {
 	delete(c.streams, s.key)
 	for _, p := range s.cut() {
-		c.done(p)
+		c.gate.leaveStream(held(p))
+		p.Release()
 	}
 }
 
@@ -240,66 +244,17 @@ func (s *stream) write(g *gate) (finish bool, err error) {
 				left -= int64(len(what.Data))
 			}
 		case what.Kind == rpc.StreamGap:
-			err = s.hole(what.Length)
+			err = hole(s.file, what.Length)
 		case what.Kind == rpc.StreamFinish:
 			finish = true
 		}
-		g.leave(len(p.Payload) + overhead)
+		g.leaveStream(held(p))
 		p.Release()
 		if finish || err != nil {
 			if s.ctx.Err() != nil {
 				return false, nil
 			}
 			return finish, err
-		}
-	}
-}
-
-// hole skips length bytes of a regular file, which reads as zeroes there.
-func (s *stream) hole(length int64) error {
-	end, err := s.file.Seek(length, io.SeekCurrent)
-	if err != nil {
-		return err
-	}
-	st, err := s.file.Stat()
-	if err == nil && st.Mode().IsRegular() && st.Size() < end {
-		err = s.file.Truncate(end)
-	}
-	return err
-}
-
-// read is the goroutine that sends what the descriptor yields, no faster than the client takes it.
-func (s *stream) read(conn *rpc.Conn) error {
-	buf := make([]byte, 64<<10)
-	left := s.spec.Limit
-	for {
-		if conn.Congested() {
-			if err := conn.WaitDrained(s.ctx); err != nil {
-				return nil
-			}
-		}
-		chunk := buf
-		if left >= 0 && int64(len(chunk)) > left {
-			chunk = chunk[:left]
-		}
-		n, err := s.file.Read(chunk)
-		if s.ctx.Err() != nil {
-			return nil
-		}
-		if n > 0 {
-			if err := conn.SendData(s.header, chunk[:n]); err != nil {
-				return nil // the connection is gone, and the client with it
-			}
-			if left >= 0 {
-				left -= int64(n)
-			}
-		}
-		// A terminal whose other side is gone answers EIO, which is its way to say end of file.
-		if err == io.EOF || errors.Is(err, unix.EIO) || left == 0 {
-			return conn.SendEOF(s.header)
-		}
-		if err != nil {
-			return err
 		}
 	}
 }

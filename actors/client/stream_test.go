@@ -326,3 +326,185 @@ func (w *world) deafStream() (*rpc.Conn, error) {
 	_, err = conn.ReadPacket()
 	return conn, err
 }
+
+// file lets the fake branch answer with a stream on a file.
+func (w *world) file(path string, flags int, spec call.Stream) {
+	w.fake.stream.Store(does(func(_ actor.Context, r *call.Request) {
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			w.t.Error(err)
+		}
+		s := spec
+		s.FD = fd
+		r.ReplyRaw(&call.Reply{Stream: &s})
+	}))
+}
+
+// sparseFile has data in [1, 2) and [5, 6) MiB of 8.
+func sparseFile(t *testing.T) (path string, content []byte) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "thin")
+	content = make([]byte, 8<<20)
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, at := range []int64{1 << 20, 5 << 20} {
+		_, _ = rand.Read(content[at : at+1<<20])
+		if _, err := f.WriteAt(content[at:at+1<<20], at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Truncate(int64(len(content))); err != nil {
+		t.Fatal(err)
+	}
+	return path, content
+}
+
+func TestHolesTravelAsHoles(t *testing.T) {
+	w := start(t, nil)
+	path, content := sparseFile(t)
+	for _, limit := range []int64{-1, 0, 512 << 10, 1<<20 + 5, 7 << 20, 9 << 20} {
+		w.file(path, unix.O_RDONLY, call.Stream{Out: true, Limit: limit, Sparse: true})
+		c := w.open()
+		s := w.console(c)
+		var got []byte
+		data := 0
+		for {
+			b, gap, err := s.Recv(w.soon())
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			data += len(b)
+			got = append(append(got, b...), make([]byte, gap)...)
+		}
+		want := content
+		if limit >= 0 && limit < int64(len(want)) {
+			want = want[:limit]
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("limit %d: %d bytes arrived that differ", limit, len(got))
+		}
+		if data > 2<<20 {
+			t.Errorf("limit %d: %d bytes travelled as data", limit, data)
+		}
+		if err := s.Finish(w.soon()); err != nil {
+			t.Error(err)
+		}
+		_ = c.Close()
+	}
+}
+
+// A hole is zeroes, also where the volume had data before.
+func TestAHoleEndsWhatWasThere(t *testing.T) {
+	w := start(t, nil)
+	path := filepath.Join(t.TempDir(), "used")
+	if err := os.WriteFile(path, bytes.Repeat([]byte("x"), 3<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.file(path, unix.O_RDWR, call.Stream{In: true, Limit: -1, Sparse: true})
+	c := w.open()
+	s := w.console(c)
+	for _, step := range []func() error{
+		func() error { return s.Hole(1 << 20) },
+		func() error { _, err := s.Write([]byte("data")); return err },
+		func() error { return s.Hole(3 << 20) },
+		func() error { return s.Finish(w.soon()) },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := make([]byte, 4<<20+4)
+	copy(want[1<<20:], "data")
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes of %d are there and differ: %v", len(got), len(want), err)
+	}
+	w.noStreams()
+}
+
+// Streams of one connection share it.
+func TestStreamsOfOneConnectionAreFair(t *testing.T) {
+	w := start(t, nil)
+	path := filepath.Join(t.TempDir(), "large")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(1 << 40); err != nil {
+		t.Fatal(err)
+	}
+	w.file(path, unix.O_RDONLY, call.Stream{Out: true, Limit: -1})
+	conn, err := w.deaf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	got := map[uint32]int{}
+	for serial := range uint32(3) {
+		h := header(protocol.DomainOpenConsole.Procedure)
+		h.Serial = 100 + serial
+		if err := conn.SendBody(h, &protocol.DomainOpenConsoleArgs{Dom: web}); err != nil {
+			t.Fatal(err)
+		}
+		got[h.Serial] = 0
+	}
+	for open, sum := 0, 0; sum < 128<<20; {
+		p, err := conn.ReadPacket()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case p.Type == rpc.Reply:
+			open++
+		case open == 3:
+			got[p.Serial] += len(p.Payload)
+			sum += len(p.Payload)
+		}
+		p.Release()
+	}
+	for serial, n := range got {
+		if n < 128<<20/3/4 {
+			t.Errorf("stream %d got %d of 128 MiB", serial, n>>20)
+		}
+	}
+}
+
+// A descriptor that takes nothing costs a few packets of memory, and the connection goes on to answer.
+func TestAStuckWriterHoldsUpItsStreamOnly(t *testing.T) {
+	w := start(t, nil)
+	w.give(call.Stream{In: true, Limit: -1})
+	c := w.open()
+	s := w.console(c)
+	go func() {
+		chunk := make([]byte, 256<<10)
+		for {
+			if _, err := s.Write(chunk); err != nil {
+				return
+			}
+		}
+	}()
+	me := w.members().Clients[0].PID
+	eventually(t, "the reader is slowed down", func() bool { return w.info(me).Held > streamHigh })
+	begin := time.Now()
+	for range 3 {
+		if err := lookup(w.soon(), c, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(begin); took > 20*time.Second {
+		t.Errorf("three calls took %v", took)
+	}
+	if n := w.info(me).Held; n > 32<<20 {
+		t.Errorf("%d MiB are held", n>>20)
+	}
+	if err := s.Abort(w.soon()); err != nil {
+		t.Error(err)
+	}
+	w.noStreams()
+}

@@ -43,9 +43,15 @@ type world struct {
 
 // script is what the fake branch does; the functions run inside its actor.
 type script struct {
-	stream atomic.Pointer[serve] // console streams
-	fds    atomic.Pointer[serve] // procedures with descriptors
-	args   chan *call.Call       // set before the first call: what came
+	stream atomic.Pointer[serve]           // console streams
+	fds    atomic.Pointer[serve]           // procedures with descriptors
+	args   atomic.Pointer[chan *call.Call] // what came, if a test wants it
+}
+
+// record keeps the next n calls for the test.
+func (s *script) record(n int) {
+	args := make(chan *call.Call, n)
+	s.args.Store(&args)
 }
 
 type serve func(ctx actor.Context, r *call.Request)
@@ -249,10 +255,10 @@ func (f *fakeBranch) Receive(ctx actor.Context) {
 }
 
 func (f *fakeBranch) call(ctx actor.Context, r *call.Request) {
-	if f.args != nil {
+	if args := f.args.Load(); args != nil {
 		said := *r.Call
 		said.Args = slices.Clone(said.Args) // the client's again after the answer
-		f.args <- &said
+		*args <- &said
 	}
 	switch r.Proc {
 	case protocol.DomainLookupByName.Procedure:

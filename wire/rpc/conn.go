@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options tune a Conn; the zero value is good.
@@ -172,6 +174,21 @@ func (c *Conn) Congested() bool { return c.wr.congested() }
 
 // WaitDrained waits until the connection is not congested.
 func (c *Conn) WaitDrained(ctx context.Context) error { return c.wr.waitDrained(ctx) }
+
+// bulkBuffer is what the kernel may hold of a connection that moves much data: a few packets, so that the two ends work at
+// the same time instead of in turns.
+const bulkBuffer = 1 << 20
+
+// Bulk prepares the connection for much data to be sent. What the system does not allow is left as it is.
+func (c *Conn) Bulk() {
+	if c.wr.sock != nil {
+		_ = c.wr.sock.raw.Control(func(fd uintptr) {
+			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, bulkBuffer) != nil {
+				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, bulkBuffer)
+			}
+		})
+	}
+}
 
 // Close ends the connection at once. Queued packets are lost.
 func (c *Conn) Close() error {

@@ -613,3 +613,64 @@ func FuzzHeader(f *testing.F) {
 		}
 	})
 }
+
+// Data that is sent without a copy keeps its place among packets, also when the peer is slow and others send meanwhile.
+func TestFilledDataKeepsItsPlace(t *testing.T) { eachTransport(t, filledData) }
+
+func filledData(t *testing.T, a, b *Conn) {
+	const packets = 200
+	go func() {
+		for i := range packets {
+			h := Header{Program: 1, Serial: uint32(i)}
+			if i%3 == 0 {
+				_ = a.Send(h, []byte{byte(i)})
+				continue
+			}
+			d := NewData()
+			n := 1 + i*1000
+			for k := range d.Room()[:n] {
+				d.Room()[k] = byte(i)
+			}
+			if err := a.SendFilled(h, d, n); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	stop := make(chan struct{})
+	var others sync.WaitGroup
+	others.Add(1)
+	go func() {
+		defer others.Done()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = a.Send(Header{Program: 2}, make([]byte, 64))
+			}
+		}
+	}()
+	for next := 0; next < packets; {
+		p, err := b.ReadPacket()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Program == 1 {
+			want := 1
+			if next%3 != 0 {
+				want = 1 + next*1000
+			}
+			if int(p.Serial) != next || len(p.Payload) != want || !bytes.Equal(p.Payload, bytes.Repeat([]byte{byte(next)}, want)) {
+				t.Fatalf("packet %d is number %d with %d bytes", next, p.Serial, len(p.Payload))
+			}
+			next++
+		}
+		p.Release()
+	}
+	close(stop)
+	others.Wait()
+	_ = a.Close()
+	if err := a.SendFilled(Header{}, NewData(), 1); err != ErrClosed {
+		t.Errorf("after the end: %v", err)
+	}
+}

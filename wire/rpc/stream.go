@@ -1,6 +1,9 @@
 package rpc
 
 import (
+	"encoding/binary"
+	"sync"
+
 	"virtree/wire/liberr"
 	"virtree/wire/xdr"
 )
@@ -81,6 +84,29 @@ func (c *Conn) SendData(call Header, data []byte) error {
 		data = data[n:]
 	}
 	return nil
+}
+
+// Data is room for one packet of stream data, to be filled in place and sent without a copy.
+type Data struct{ buf [prefixSize + MaxData]byte }
+
+var datas = sync.Pool{New: func() any { return new(Data) }}
+
+// NewData returns room whose content is undefined. It ends with Release or with SendFilled.
+func NewData() *Data { return datas.Get().(*Data) }
+
+// Room is where the bytes go, MaxData of them at most.
+func (d *Data) Room() []byte { return d.buf[prefixSize:] }
+
+// Release gives the room back.
+func (d *Data) Release() { datas.Put(d) }
+
+// SendFilled sends the first n bytes of d's room, n > 0, and takes d over, whatever it returns. Unlike the other ways to send it
+// may wait for the peer, as long as this packet takes to leave: it is for pumps, not for actors.
+func (c *Conn) SendFilled(call Header, d *Data, n int) error {
+	packet := d.buf[:prefixSize+n]
+	binary.BigEndian.PutUint32(packet, uint32(len(packet)))
+	call.StreamOf(Continue).Append(packet[lengthSize:lengthSize])
+	return c.count(c.wr.enqueueData(d, packet))
 }
 
 // SendEOF tells the reader of a stream that all data was sent.

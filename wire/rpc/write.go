@@ -38,8 +38,8 @@ type writer struct {
 	opt  *Options
 
 	mu       sync.Mutex
-	pending  *outgoing // nil when empty
-	busy     bool      // somebody flushes, and owns flushing
+	pending  chain
+	busy     bool // somebody flushes, and owns flushing
 	corked   int
 	queued   int           // bytes accepted and not yet taken by the kernel
 	full     bool          // queued rose above HighWater and is not yet down at LowWater
@@ -54,8 +54,31 @@ type writer struct {
 type outgoing struct {
 	bytes []byte
 	fds   []markedFD
+	data  *Data // what bytes point into, if that is stream data that was not copied
+	next  *outgoing
 
 	sent, fdsSent, settled int // progress: bytes, descriptors, bytes already subtracted from queued
+}
+
+// chain is a queue of runs. Packets join the last run, stream data is a run of its own.
+type chain struct{ first, last *outgoing }
+
+func (c *chain) add(o *outgoing) {
+	if c.last == nil {
+		c.first = o
+	} else {
+		c.last.next = o
+	}
+	c.last = o
+}
+
+func (c *chain) take() *outgoing {
+	o := c.first
+	if c.first = o.next; c.first == nil {
+		c.last = nil
+	}
+	o.next = nil
+	return o
 }
 
 // markedFD is a descriptor that leaves before bytes[at], on a byte of its own.
@@ -69,9 +92,9 @@ type markedFD struct {
 var outgoings = sync.Pool{New: func() any { return &outgoing{bytes: make([]byte, 0, 4<<10)} }}
 
 const (
-	keepBuffer   = 1 << 19 // larger buffers are not worth keeping
-	writeChunk   = 1 << 18 // how much a waiting write does between two looks at the queue
-	inPlaceTurns = 8       // how often a sender writes for others before a goroutine takes over
+	keepBuffer   = 1 << 19              // larger buffers are not worth keeping
+	writeChunk   = prefixSize + MaxData // how much a waiting write does between two looks at the queue
+	inPlaceTurns = 8                    // how often a sender writes for others before a goroutine takes over
 )
 
 func (o *outgoing) recycle() {
@@ -79,6 +102,10 @@ func (o *outgoing) recycle() {
 		m.file.Close()
 	}
 	clear(o.fds)
+	if o.data != nil {
+		o.data.Release()
+		return
+	}
 	*o = outgoing{bytes: o.bytes[:0], fds: o.fds[:0]}
 	if cap(o.bytes) <= keepBuffer {
 		outgoings.Put(o)
@@ -100,10 +127,11 @@ func (w *writer) enqueue(h Header, payload []byte, body Body, fds []*os.File) er
 		closeFiles(fds)
 		return err
 	}
-	if w.pending == nil {
-		w.pending = outgoings.Get().(*outgoing)
+	o := w.pending.last
+	if o == nil || o.data != nil {
+		o = outgoings.Get().(*outgoing)
+		w.pending.add(o)
 	}
-	o := w.pending
 	start := len(o.bytes)
 	o.bytes = appendPacket(o.bytes, h, payload, body, len(fds))
 	size := len(o.bytes) - start
@@ -118,17 +146,46 @@ func (w *writer) enqueue(h Header, payload []byte, body Body, fds []*os.File) er
 	for _, f := range fds {
 		o.fds = append(o.fds, markedFD{len(o.bytes), f})
 	}
+	flush := w.added(size)
+	w.mu.Unlock()
+	if flush {
+		w.run()
+	}
+	return nil
+}
+
+// added accounts for size more bytes, and tells whether the caller has to flush. It holds mu.
+func (w *writer) added(size int) (flush bool) {
 	w.queued += size
 	if w.queued > w.opt.HighWater {
 		w.full = true
 	}
-	flush := !w.busy && w.corked == 0
-	if flush {
-		w.busy = true
+	if w.busy || w.corked > 0 {
+		return false
 	}
+	w.busy = true
+	return true
+}
+
+// enqueueData queues the packet that d holds and, when nothing is before it, stays until the kernel has taken it: a
+// pump has nothing better to do, and one goroutine less has to be woken for each packet.
+func (w *writer) enqueueData(d *Data, packet []byte) error {
+	o := &outgoing{bytes: packet, data: d}
+	w.mu.Lock()
+	if err := w.admit(); err != nil {
+		w.mu.Unlock()
+		d.Release()
+		return err
+	}
+	w.pending.add(o)
+	flush := w.added(len(packet))
 	w.mu.Unlock()
-	if flush {
-		w.run()
+	switch {
+	case !flush:
+	case w.sock == nil:
+		go w.drain()
+	case w.swap() && w.finish() && w.swap():
+		go w.drain() // what others have sent meanwhile
 	}
 	return nil
 }
@@ -196,19 +253,23 @@ func (w *writer) run() {
 
 // drain flushes until the queue is empty, waiting for the socket.
 func (w *writer) drain() {
-	for w.swap() {
-		for done := false; !done; {
-			var err error
-			if done, err = w.write(true); err != nil {
-				w.fail(err)
-				return
-			}
-			if !done {
-				w.mu.Lock()
-				w.settle()
-				w.mu.Unlock()
-			}
+	for w.swap() && w.finish() {
+	}
+}
+
+// finish writes the rest of flushing, waiting for the socket; false is an error, which ended the connection.
+func (w *writer) finish() bool {
+	for {
+		done, err := w.write(true)
+		if err != nil {
+			w.fail(err)
 		}
+		if err != nil || done {
+			return err == nil
+		}
+		w.mu.Lock()
+		w.settle()
+		w.mu.Unlock()
 	}
 }
 
@@ -225,8 +286,8 @@ func (w *writer) swap() bool {
 		w.flushing = nil
 		o.recycle()
 	}
-	if w.err == nil && w.pending != nil {
-		w.flushing, w.pending = w.pending, nil
+	if w.err == nil && w.pending.first != nil {
+		w.flushing = w.pending.take()
 		return true
 	}
 	w.busy = false
@@ -343,12 +404,13 @@ func (w *writer) shut(err error) {
 
 // discard drops what nobody will send. The caller holds mu, and nobody flushes.
 func (w *writer) discard() {
-	for _, o := range []*outgoing{w.flushing, w.pending} {
-		if o != nil {
-			o.recycle()
-		}
+	if w.flushing != nil {
+		w.flushing.recycle()
 	}
-	w.flushing, w.pending, w.queued = nil, nil, 0
+	for w.pending.first != nil {
+		w.pending.take().recycle()
+	}
+	w.flushing, w.queued = nil, 0
 }
 
 func (w *writer) cork() {
@@ -362,7 +424,7 @@ func (w *writer) uncork() {
 	if w.corked > 0 {
 		w.corked--
 	}
-	start := w.corked == 0 && !w.busy && w.pending != nil
+	start := w.corked == 0 && !w.busy && w.pending.first != nil
 	if start {
 		w.busy = true
 	}

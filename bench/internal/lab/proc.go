@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Usage is what a process, or several together, hold at one moment.
@@ -119,4 +120,19 @@ func Alive(pid int) bool {
 	}
 	_, rest, _ := cutLast(string(text), ") ")
 	return !strings.HasPrefix(rest, "Z")
+}
+
+// CPU is the processor time that the target's daemons have used so far, of those that run now.
+func (t *Target) CPU() time.Duration {
+	var ticks int64
+	for _, pid := range t.DaemonPIDs() {
+		text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		_, rest, _ := cutLast(string(text), ") ")
+		if f := strings.Fields(rest); len(f) > 12 {
+			user, _ := strconv.ParseInt(f[11], 10, 64)
+			system, _ := strconv.ParseInt(f[12], 10, 64)
+			ticks += user + system
+		}
+	}
+	return time.Duration(ticks) * (time.Second / 100)
 }
