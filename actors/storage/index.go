@@ -194,15 +194,19 @@ func (d *driver) capabilities(_ actor.Context, _ *call.Request, a *protocol.Conn
 const small = 32 << 10
 
 // read reads a client's document of a pool.
-func (d *driver) read(ctx actor.Context, r *call.Request, doc string, then func(ctx actor.Context, p *def.Pool) error) error {
+func (d *driver) read(ctx actor.Context, r *call.Request, doc string, validate bool, then func(ctx actor.Context, p *def.Pool) error) error {
+	parse := def.ParsePool
+	if validate {
+		parse = def.ParseValidPool
+	}
 	if len(doc) <= small {
-		p, err := def.ParsePool(doc)
+		p, err := parse(doc)
 		if err != nil {
 			return err
 		}
 		return then(ctx, p)
 	}
-	d.job(ctx, "read a document", func() (any, error) { return def.ParsePool(doc) }, func(ctx actor.Context, out any, err error) {
+	d.job(ctx, "read a document", func() (any, error) { return parse(doc) }, func(ctx actor.Context, out any, err error) {
 		if err == nil {
 			err = then(ctx, out.(*def.Pool))
 		}
@@ -242,7 +246,7 @@ func (d *driver) define(ctx actor.Context, r *call.Request, a *protocol.StorageP
 	if err := call.CheckFlags(a.Flags, virt.StoragePoolDefineValidate, from, "storagePoolDefineXML"); err != nil {
 		return err
 	}
-	return d.read(ctx, r, a.XML, func(ctx actor.Context, p *def.Pool) error {
+	return d.read(ctx, r, a.XML, a.Flags&virt.StoragePoolDefineValidate != 0, func(ctx actor.Context, p *def.Pool) error {
 		e, err := d.target(ctx, p, false)
 		if err == nil {
 			ctx.Send(e.pid, &define{req: r, def: p})
@@ -255,7 +259,7 @@ func (d *driver) create(ctx actor.Context, r *call.Request, a *protocol.StorageP
 	if err := call.CheckFlags(a.Flags, createFlags, from, "storagePoolCreateXML"); err != nil {
 		return err
 	}
-	return d.read(ctx, r, a.XML, func(ctx actor.Context, p *def.Pool) error {
+	return d.read(ctx, r, a.XML, false, func(ctx actor.Context, p *def.Pool) error {
 		e, err := d.target(ctx, p, true)
 		if err == nil {
 			ctx.Send(e.pid, &create{req: r, def: p, flags: a.Flags})

@@ -21,21 +21,26 @@ func (p *pool) createVolume(ctx actor.Context, r *call.Request, a *protocol.Stor
 	if err := p.requireActive(); err != nil {
 		return err
 	}
-	return p.read(ctx, a.XML, false, func(ctx actor.Context, v *def.Volume) error { return p.createNew(ctx, r, a, v) }, func(_ actor.Context, err error) { r.Fail(err) })
+	return p.read(ctx, a.XML, false, a.Flags&virt.StorageVolCreateValidate != 0, func(ctx actor.Context, v *def.Volume) error { return p.createNew(ctx, r, a, v) }, func(_ actor.Context, err error) { r.Fail(err) })
 }
 
 // read reads the document of a volume. failed is told what goes wrong after read has returned.
-func (p *pool) read(ctx actor.Context, doc string, sizeOptional bool, then func(actor.Context, *def.Volume) error, failed func(actor.Context, error)) error {
-	kind := p.def.Kind
+//
+// Compat: libvirtd 9.0.0 refuses a valid document that was to be validated, since its parser does not know the flag.
+func (p *pool) read(ctx actor.Context, doc string, sizeOptional, validate bool, then func(actor.Context, *def.Volume) error, failed func(actor.Context, error)) error {
+	kind, parse := p.def.Kind, def.ParseVolume
+	if validate {
+		parse = def.ParseValidVolume
+	}
 	if len(doc) <= small {
-		v, err := def.ParseVolume(doc, kind, sizeOptional)
+		v, err := parse(doc, kind, sizeOptional)
 		if err != nil {
 			return err
 		}
 		return then(ctx, v)
 	}
 	p.begin(ctx, &work{name: "read a document", limit: briefly, run: func(context.Context, *kit.Undo) (any, error) {
-		return def.ParseVolume(doc, kind, sizeOptional)
+		return parse(doc, kind, sizeOptional)
 	}, apply: func(ctx actor.Context, out any) (protocol.Encoder, error) {
 		err := p.requireActive() // it may have been stopped meanwhile
 		if err == nil {
@@ -148,7 +153,7 @@ func (p *pool) clone(ctx actor.Context, m *borrow, over func(actor.Context)) err
 	if err := p.requireActive(); err != nil {
 		return err
 	}
-	return p.read(ctx, m.args.XML, true, func(ctx actor.Context, v *def.Volume) error { return p.cloneNew(ctx, m, v, over) },
+	return p.read(ctx, m.args.XML, true, m.args.Flags&virt.StorageVolCreateValidate != 0, func(ctx actor.Context, v *def.Volume) error { return p.cloneNew(ctx, m, v, over) },
 		func(ctx actor.Context, err error) {
 			over(ctx)
 			m.req.Fail(err)

@@ -3,6 +3,7 @@ package def
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -146,6 +147,21 @@ func TestPathsAreTidied(t *testing.T) {
 	}
 }
 
+// A document as large as the protocol lets through takes no longer than reading takes, whatever it repeats.
+func TestLargeDocumentsAreReadInNoTime(t *testing.T) {
+	const size = 4 << 20
+	for _, part := range []string{"<name>x</name>", "<device path='x'/>", "<!-- -->", "&amp;", "<a>", "<x y='", "/", "<target><path>/", "<source><host name='x'/></source>"} {
+		doc := "<pool type='fs'>" + strings.Repeat(part, size/len(part)) + "</pool>"
+		for _, parse := range []func(string) (*Pool, error){ParsePool, ParseValidPool} {
+			began := time.Now()
+			_, _ = parse(doc)
+			if took := time.Since(began); took > 20*time.Second {
+				t.Errorf("%s: %v", part, took)
+			}
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, d := range poolDocs {
 		f.Add(d)
@@ -157,8 +173,10 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("%s\n%s", p.Format(), again.Format())
 			}
 		}
+		_, _ = ParseValidPool(doc)
 		if v, err := ParseVolume(doc, dir, true); err == nil {
 			_ = v.XML()
 		}
+		_, _ = ParseValidVolume(doc, dir, true)
 	})
 }

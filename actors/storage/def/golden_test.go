@@ -50,3 +50,24 @@ func TestPoolsAreReadAsLibvirtReadsThem(t *testing.T) {
 		return p.Format(), nil
 	})
 }
+
+func TestPoolsAreValidated(t *testing.T) {
+	recorded(t, "testdata/valid-pools.txtar", func(doc string) (string, error) {
+		_, err := ParseValidPool(doc)
+		if err != nil {
+			return "", err
+		}
+		return "valid\n", nil
+	})
+}
+
+func TestVolumesAreValidated(t *testing.T) {
+	dir, _ := KindNamed("dir")
+	recorded(t, "testdata/valid-volumes.txtar", func(doc string) (string, error) {
+		_, err := ParseValidVolume(doc, dir, false)
+		if err != nil {
+			return "", err
+		}
+		return "valid\n", nil
+	})
+}

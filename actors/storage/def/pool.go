@@ -27,8 +27,16 @@ type Pool struct {
 }
 
 // ParsePool reads a pool's document. A missing UUID is made up.
-func ParsePool(doc string) (*Pool, error) {
+func ParsePool(doc string) (*Pool, error) { return parsePoolDoc(doc, false) }
+
+// ParseValidPool is ParsePool for a document that must have nothing but what the schema knows.
+func ParseValidPool(doc string) (*Pool, error) { return parsePoolDoc(doc, true) }
+
+func parsePoolDoc(doc string, validate bool) (*Pool, error) {
 	root, err := read(doc, "pool", "(storage_pool_definition)")
+	if err == nil && validate {
+		err = poolRule.checkSchema(root, "storagepool.rng")
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,19 @@ var volumeTypes = []string{virt.StorageVolFile: "file", virt.StorageVolBlock: "b
 // ParseVolume reads the document of a volume for a pool of that kind. Where sizeOptional, it need not say how large the
 // volume is.
 func ParseVolume(doc string, kind *Kind, sizeOptional bool) (*Volume, error) {
+	return parseVolume(doc, kind, sizeOptional, false)
+}
+
+// ParseValidVolume is ParseVolume for a document that must have nothing but what the schema knows.
+func ParseValidVolume(doc string, kind *Kind, sizeOptional bool) (*Volume, error) {
+	return parseVolume(doc, kind, sizeOptional, true)
+}
+
+func parseVolume(doc string, kind *Kind, sizeOptional, validate bool) (*Volume, error) {
 	root, err := read(doc, "volume", "(storage_volume_definition)")
+	if err == nil && validate {
+		err = volumeRule.checkSchema(root, "storagevol.rng")
+	}
 	if err != nil {
 		return nil, err
 	}
