@@ -46,7 +46,7 @@ race: deps-test build guest ## the tests with the race detector
 fuzz: ## every fuzz target for FUZZTIME
 	@go list -f '{{.ImportPath}}' $(PKG) | while read -r p; do \
 	  go test -list '^Fuzz' $$p | grep '^Fuzz' | while read -r f; do \
-	    echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done || :; done
+	    echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p; done || :; done
 
 .PHONY: e2e
 e2e: deps-test build guest ## real clients against real trees, in both modes, and the long soaks
