@@ -36,10 +36,10 @@ func (s *shared) bringUp(ctx context.Context, undo *kit.Undo, def *definition) (
 		return nil, err
 	}
 	if !live.ownBridge() && live.bandwidth != nil && live.bridge != "" {
-		if err := setBandwidth(live.bridge, live.bandwidth, true); err != nil {
+		if err := shape(live.bridge, append(clearSteps(), shapeSteps(live.bandwidth)...)); err != nil {
 			return nil, err
 		}
-		undo.Add("remove the bandwidth of "+live.bridge, func(context.Context) error { return clearBandwidth(live.bridge) })
+		undo.Add("remove the bandwidth of "+live.bridge, func(context.Context) error { return shape(live.bridge, clearSteps()) })
 	}
 	if _, err := s.hook(ctx, def, hookStarted, ""); err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (s *shared) bringUpBridge(ctx context.Context, undo *kit.Undo, def *definit
 		})
 	}
 	if def.bandwidth != nil {
-		if err := setBandwidth(def.bridge, def.bandwidth, true); err != nil {
+		if err := shape(def.bridge, append(clearSteps(), shapeSteps(def.bandwidth)...)); err != nil {
 			return nil, err
 		}
 	}
@@ -120,7 +120,7 @@ func (s *shared) takeDown(ctx context.Context, def *definition, proc *process) {
 		note("delete the bridge", deleteBridge(def.bridge))
 		note("remove the list of MAC addresses", os.Remove(s.dnsmasqPath(def.bridge, ".macs")))
 	case def.bandwidth != nil && def.bridge != "":
-		note("remove the bandwidth", clearBandwidth(def.bridge))
+		note("remove the bandwidth", shape(def.bridge, clearSteps()))
 	}
 	_, err := s.hook(ctx, def, hookStopped, "")
 	note("run the hook", err)

@@ -72,11 +72,11 @@ func parsePort(doc string) (*port, error) {
 	}
 	owner := root.kid("owner")
 	if p.owner = owner.kid("name").content(); p.owner == "" {
-		return nil, xmlError("network port owner name missing")
+		return nil, liberr.New(from, liberr.InternalError, "network port has no owner name")
 	}
 	text := owner.kid("uuid").content()
 	if text == "" {
-		return nil, xmlError("network port owner UUID missing")
+		return nil, liberr.New(from, liberr.InternalError, "network port has no owner UUID")
 	}
 	ok := false
 	if p.ownerUUID, ok = parseUUID(text); !ok {
@@ -88,11 +88,11 @@ func parsePort(doc string) (*port, error) {
 	}
 	text, ok = root.kid("mac").attr("address")
 	if !ok {
-		return nil, xmlError("network port MAC address missing")
+		return nil, liberr.New(from, liberr.InternalError, "network port has no mac")
 	}
 	mac, ok := parseMAC(text)
 	if !ok {
-		return nil, xmlError("Unable to parse MAC '%s'", text)
+		return nil, liberr.New(from, liberr.InternalError, "Unable to parse MAC '%s'", text)
 	}
 	p.mac = macString(mac)
 	if b := root.kid("bandwidth"); b != nil {
@@ -127,6 +127,7 @@ func parsePort(doc string) (*port, error) {
 func readPlug(n *node) (p plug, err error) {
 	p.typ = n.get("type")
 	switch p.typ {
+	case "":
 	case plugNetwork, plugBridge:
 		if p.bridge = n.get("bridge"); p.bridge == "" {
 			return p, xmlError("Missing network port bridge name")
@@ -146,7 +147,7 @@ func readPlug(n *node) (p plug, err error) {
 		}
 		p.pci, err = readPCI(x)
 	default:
-		return p, xmlError("Unknown network port plug type '%s'", p.typ)
+		return p, badAttr(n, "type", p.typ, "")
 	}
 	return p, err
 }

@@ -101,6 +101,7 @@ func (n *network) createPort(ctx actor.Context, r *call.Request, a *protocol.Net
 			if n.ports[p.uuid] != nil {
 				return nil, liberr.New(from, liberr.NetworkPortExist, "Network port with UUID %s already exists", p.uuid)
 			}
+			floors := n.live.floor
 			st := n.live.clone()
 			if err := st.allocate(p, n.ports); err != nil {
 				return nil, err
@@ -108,10 +109,11 @@ func (n *network) createPort(ctx actor.Context, r *call.Request, a *protocol.Net
 			ports := append(n.sortedPorts(), p)
 			return func(jc context.Context, undo *kit.Undo) (any, error) {
 				if p.class != 0 {
-					if err := plugBandwidth(st.def, p, st.floor); err != nil {
+					net := st.def.bandwidth.in
+					undo.Add("remove the port's bandwidth", func(context.Context) error { return shape(st.def.bridge, unplugSteps(net, p, floors)) })
+					if err := shape(st.def.bridge, plugSteps(net, p, st.floor)); err != nil {
 						return nil, err
 					}
-					undo.Add("remove the port's bandwidth", func(context.Context) error { return unplugBandwidth(st.def, p, st.floor) })
 				}
 				if err := drv.storePort(st.def.name, p); err != nil {
 					return nil, err
@@ -156,7 +158,7 @@ func (n *network) deletePort(ctx actor.Context, r *call.Request, a *protocol.Net
 			rest := slices.DeleteFunc(n.sortedPorts(), func(o *port) bool { return o.uuid == id })
 			return func(jc context.Context, _ *kit.Undo) (any, error) {
 				if p.class != 0 {
-					if err := unplugBandwidth(st.def, p, st.floor); err != nil {
+					if err := shape(st.def.bridge, unplugSteps(st.def.bandwidth.in, p, st.floor)); err != nil {
 						drv.env.Log.Error().Err(err).Str("port", id.String()).Msg("cannot remove the bandwidth of a port")
 					}
 				}
@@ -249,9 +251,6 @@ func (n *network) setPortParameters(ctx actor.Context, r *call.Request, a *proto
 	if b.out.average == 0 {
 		b.out = nil
 	}
-	if b.in == nil && b.out == nil {
-		b = nil
-	}
 	drv, id := n.drv, a.Port.UUID
 	n.begin(ctx, &task{
 		name: "set port parameters", req: r,
@@ -264,24 +263,22 @@ func (n *network) setPortParameters(ctx actor.Context, r *call.Request, a *proto
 				return nil, err
 			}
 			next := *old
-			next.bandwidth, next.class = b, 0
+			next.bandwidth = b
 			before := n.live
 			st := before.clone()
 			st.takeFloor(old)
 			if err := st.giveFloor(&next); err != nil {
 				return nil, err
 			}
-			return func(context.Context, *kit.Undo) (any, error) {
-				if old.class != 0 {
-					if err := unplugBandwidth(st.def, old, before.floor-old.bandwidth.in.floor); err != nil {
+			forth, back := refloor(before, old, &next, st.floor), refloor(st, &next, old, before.floor)
+			return func(_ context.Context, undo *kit.Undo) (any, error) {
+				if len(forth) > 0 {
+					undo.Add("put the port's bandwidth back", func(context.Context) error { return shape(st.def.bridge, back) })
+					if err := shape(st.def.bridge, forth); err != nil {
 						return nil, err
 					}
 				}
-				if next.class != 0 {
-					if err := plugBandwidth(st.def, &next, st.floor); err != nil {
-						return nil, err
-					}
-				}
+				undo.Add("put the port's file back", func(context.Context) error { return drv.storePort(st.def.name, old) })
 				if err := drv.storePort(st.def.name, &next); err != nil {
 					return nil, err
 				}
@@ -294,5 +291,22 @@ func (n *network) setPortParameters(ctx actor.Context, r *call.Request, a *proto
 			return nil, nil
 		},
 	})
+	return nil
+}
+
+// refloor is what leads from one floor of a port to another; floors is the sum of all afterwards.
+func refloor(st *status, before, after *port, floors uint64) []tcStep {
+	if st.def.bandwidth == nil || st.def.bandwidth.in == nil {
+		return nil
+	}
+	net := st.def.bandwidth.in
+	switch {
+	case before.class != 0 && after.class != 0:
+		return floorSteps(net, after, floors)
+	case after.class != 0:
+		return plugSteps(net, after, floors)
+	case before.class != 0:
+		return unplugSteps(net, before, floors)
+	}
 	return nil
 }

@@ -125,6 +125,9 @@ func pointer(doc string, at int64) string {
 	if end < 0 {
 		end = len(doc) - i
 	}
+	if start == i && i == len(doc) && i > 0 {
+		return "(null)\n^" // behind the last line
+	}
 	return doc[start:i+end] + "\n" + strings.Repeat("-", i-start) + "^"
 }
 

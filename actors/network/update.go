@@ -189,7 +189,7 @@ func (c *change) findIP(d *definition) (*ipDef, error) {
 	if len(d.ips) > 0 {
 		return &d.ips[0], nil
 	}
-	return nil, invalid("couldn't update dhcp host entry - no <ip> element found at index %d in network '%s'", c.index, d.name)
+	return nil, invalid("couldn't update dhcp host entry - no <ip> element found in network '%s'", d.name)
 }
 
 // onlyDHCP refuses to let a second address of the family serve DHCP.

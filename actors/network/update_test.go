@@ -42,7 +42,7 @@ func TestUpdateAgreesWithLibvirt(t *testing.T) {
 		if err != nil {
 			var e *liberr.Error
 			errors.As(err, &e)
-			got, expected := fmt.Sprintf("%d %d %s", e.Domain, e.Code, e.Message), want[name+".err"]
+			got, expected := strings.TrimSpace(fmt.Sprintf("%d %d %s", e.Domain, e.Code, e.Message)), want[name+".err"]
 			if strings.Contains(c.doc, "<host") && !strings.Contains(c.doc, ">") { // libxml2's own words
 				got, expected, _ = cutBoth(got, expected)
 			}

@@ -230,7 +230,7 @@ func readDHCPHost(network string, n *node, six, partial bool) (h dhcpHost, err e
 	}
 	if partial {
 		if h.mac == "" && h.name == "" && !h.ip.IsValid() && h.id == "" {
-			return h, xmlError("At least one of name, mac, or ip attribute must be specified for static host definition in network '%s'", network)
+			return h, xmlError("At least one of name, mac, or ip attribute must be specified for static host definition in network '%s' ", network)
 		}
 	} else {
 		if six && h.id == "" && h.name == "" {
