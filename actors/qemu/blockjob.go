@@ -29,6 +29,7 @@ type blockJob struct {
 	pivot bool   // asked to finish by going over to the other side
 	abort bool   // asked to end
 
+	flags     uint32                             // of the call that started it
 	base, top uint                               // numbers of layers, where the kind has them; 0 is none
 	mirror    *libvirtxml.DomainDiskSource       // of a copy: the other side
 	format    string                             // its format
@@ -103,6 +104,7 @@ func (d *domain) startBlockJob(ctx actor.Context, r *call.Request, plan func(d *
 				d.blockJobs = map[string]*blockJob{}
 			}
 			d.blockJobs[job.disk] = job // from now on: QEMU may tell of it before it answers
+			d.saveStatus(ctx)
 			return nil
 		},
 		run: func(jc context.Context, undo *kit.Undo) (any, error) { return nil, start(jc, mon, undo) },
@@ -118,6 +120,7 @@ func (d *domain) startBlockJob(ctx actor.Context, r *call.Request, plan func(d *
 		failed: func(d *domain, ctx actor.Context, err error) error {
 			if job != nil && d.blockJobs[job.disk] == job {
 				delete(d.blockJobs, job.disk)
+				d.saveStatus(ctx)
 			}
 			return err
 		},
@@ -156,20 +159,24 @@ func (d *domain) blockJobEvent(ctx actor.Context, ev qmp.Event) {
 		return
 	}
 	for _, job := range d.blockJobs {
-		if job.id != data.ID {
-			continue
+		if job.id == data.ID {
+			d.blockJobStatus(ctx, job, data.Status)
+			return
 		}
-		switch data.Status {
-		case "ready":
-			if !job.ready {
-				job.ready = true
-				d.showMirror(ctx, job)
-				d.tellBlockJob(ctx, job, virt.DomainBlockJobReady)
-			}
-		case "concluded":
-			d.settle(ctx, job)
+	}
+}
+
+// blockJobStatus takes QEMU's word for how a job is doing.
+func (d *domain) blockJobStatus(ctx actor.Context, job *blockJob, status string) {
+	switch status {
+	case "ready":
+		if !job.ready {
+			job.ready = true
+			d.showMirror(ctx, job)
+			d.tellBlockJob(ctx, job, virt.DomainBlockJobReady)
 		}
-		return
+	case "concluded":
+		d.settle(ctx, job)
 	}
 }
 
@@ -236,6 +243,7 @@ func (d *domain) settle(ctx actor.Context, job *blockJob) {
 		failed: func(d *domain, ctx actor.Context, err error) error {
 			d.log.Error().Err(err).Str("job", job.id).Msg("cannot finish a block job")
 			delete(d.blockJobs, job.disk)
+			d.saveStatus(ctx)
 			d.answerBlockJob(job, err)
 			return err
 		},
@@ -444,6 +452,7 @@ func (d *domain) blockJobAbort(ctx actor.Context, r *call.Request, a *protocol.D
 				return liberr.New(liberr.FromQemu, liberr.InvalidArg, "disk %s does not have an active block job", job.disk)
 			}
 			job.pivot, job.abort = over, !over
+			d.saveStatus(ctx)
 			return nil
 		},
 		run: func(jc context.Context, _ *kit.Undo) (any, error) {

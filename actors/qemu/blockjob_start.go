@@ -165,7 +165,7 @@ func (d *domain) blockCommit(ctx actor.Context, r *call.Request, a *protocol.Dom
 		if from == 0 {
 			kind = virt.DomainBlockJobTypeActiveCommit
 		}
-		job := &blockJob{disk: target, kind: kind, speed: speed, base: layers[to].index, top: layers[from].index, id: blockJobID(kind, target, layers[from].index)}
+		job := &blockJob{disk: target, kind: kind, speed: speed, flags: flags, base: layers[to].index, top: layers[from].index, id: blockJobID(kind, target, layers[from].index)}
 		args := blockJobArgs(job, layers[0].node())
 		args["top-node"], args["base-node"] = layers[from].node(), layers[to].node()
 		if from > 0 && flags&virt.DomainBlockCommitRelative == 0 {

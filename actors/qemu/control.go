@@ -47,7 +47,16 @@ func (d *domain) suspend(ctx actor.Context, r *call.Request, _ *protocol.DomainS
 		return nil
 	}
 	d.run.paused = virt.DomainPausedUser
-	return d.command(ctx, r, func(jc context.Context, mon *qmp.Client) error { return qmp.Stop(jc, mon) },
+	nics, log := d.nics(), d.log
+	return d.command(ctx, r, func(jc context.Context, mon *qmp.Client) error {
+		if err := qmp.Stop(jc, mon); err != nil {
+			return err
+		}
+		if err := restNICs(nics); err != nil {
+			log.Warn().Err(err).Msg("cannot take a macvtap of a paused guest down")
+		}
+		return nil
+	},
 		func(d *domain, ctx actor.Context) (protocol.Encoder, error) {
 			if d.active() { // the STOP event came before the answer; this is for a QEMU that sends none
 				d.turn(ctx, triggerStopped, virt.DomainPausedUser, virt.DomainEventSuspendedPaused)
@@ -69,7 +78,11 @@ func (d *domain) resume(ctx actor.Context, r *call.Request, _ *protocol.DomainRe
 		return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "domain is not paused")
 	}
 	d.run.resume = virt.DomainRunningUnpaused
+	nics := d.nics()
 	return d.command(ctx, r, func(jc context.Context, mon *qmp.Client) error {
+		if err := wakeNICs(nics); err != nil {
+			return err
+		}
 		if err := qmp.Cont(jc, mon); err != nil {
 			return liberr.New(liberr.FromQemu, liberr.OperationFailed, "resume operation failed").WithCause(err)
 		}

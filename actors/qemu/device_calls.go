@@ -95,8 +95,6 @@ type deviceJob struct {
 	edited   *libvirtxml.Domain // the stored definition as it is to be
 	stored   *document          // as it is on disk
 	nextNode uint
-	taps     []string // host devices that are the guest's now
-	untaps   []string // and that are not any more
 	done     []string // aliases whose removal is finished
 	events   []func(d *domain, ctx actor.Context)
 
@@ -193,7 +191,6 @@ func (j *deviceJob) finish(d *domain, ctx actor.Context) {
 	if j.run != nil && d.run == j.run {
 		d.run.devices.job = nil
 		d.run.devices.nextNode = max(j.nextNode, d.run.devices.nextNode)
-		d.run.vnet = append(dropNames(d.run.vnet, j.untaps), j.taps...)
 	}
 	same := j.run != nil && d.run == j.run && d.live != nil && !d.run.ending
 	if same && j.now != nil {

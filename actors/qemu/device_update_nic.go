@@ -69,13 +69,6 @@ func (j *deviceJob) updateNIC(ctx context.Context, undo *kit.Undo, dev *domxml.D
 
 func linkUp(n *libvirtxml.DomainInterface) bool { return n.Link == nil || n.Link.State != "down" }
 
-func bridgeOf(n *libvirtxml.DomainInterface) string {
-	if n.Source == nil || n.Source.Bridge == nil {
-		return ""
-	}
-	return n.Source.Bridge.Bridge
-}
-
 // inherit fills in what a document leaves to the running device.
 func inherit(want, old *libvirtxml.DomainInterface) {
 	want.Alias, want.Address = old.Alias, old.Address

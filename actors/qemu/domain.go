@@ -74,8 +74,7 @@ type instance struct {
 	early         []qmp.Event
 	cpuTime       uint64 // as it was read at cpuRead
 	cpuRead       time.Time
-	release       func() // lets the daemon go idle
-	vnet          []string
+	release       func()     // lets the daemon go idle
 	devices       comings    // devices that come and go while it runs
 	saving, dirty bool       // a status file is being written; another one is due
 	isDown        bool       // the guest is powered off and its process stands: it stops and runs on without the guest

@@ -108,6 +108,12 @@ func (j *deviceJob) plugIn(ctx context.Context, undo *kit.Undo, dev *domxml.Devi
 	if err := j.presentDisk(dev); err != nil {
 		return err
 	}
+	host := j.hostSide(def)
+	if dev.Kind == "interface" {
+		if err := host.claimPort(ctx, &dev.Interfaces[0], undo); err != nil {
+			return err
+		}
+	}
 	added, err := j.place(def, dev)
 	if err != nil {
 		return err
@@ -120,7 +126,7 @@ func (j *deviceJob) plugIn(ctx context.Context, undo *kit.Undo, dev *domxml.Devi
 	if err != nil {
 		return err
 	}
-	p := &plugging{deviceJob: j, def: def, caps: c, host: j.hostSide(def)}
+	p := &plugging{deviceJob: j, def: def, caps: c, host: host}
 	defer p.host.closeFiles()
 	for _, a := range added {
 		if one := only(a); one != nil {
@@ -135,7 +141,7 @@ func (j *deviceJob) plugIn(ctx context.Context, undo *kit.Undo, dev *domxml.Devi
 	if err := p.learn(ctx); err != nil {
 		return err
 	}
-	j.now, j.taps = def, p.host.vnets
+	j.now = def
 	name := p.plugged[len(p.plugged)-1] // Compat: a controller that comes along is not announced
 	j.events = append(j.events, func(d *domain, ctx actor.Context) { d.deviceAdded(ctx, name) })
 	return nil

@@ -218,11 +218,7 @@ func (j *deviceJob) afterRemoval(one *piece) {
 	returnFiles(guestOf(j.drv, j.live), j.live, one)
 	switch d := one.device.(type) {
 	case *libvirtxml.DomainInterface:
-		for _, name := range tapNames(&libvirtxml.Domain{Devices: &libvirtxml.DomainDeviceList{Interfaces: []libvirtxml.DomainInterface{*d}}}) {
-			removeTap(name)
-			j.untaps = append(j.untaps, name)
-		}
-		j.drv.releasePort(d)
+		j.drv.releaseNIC(d)
 	case *libvirtxml.DomainHostdev:
 		returnHostdev(d)
 	}

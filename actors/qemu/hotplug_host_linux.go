@@ -53,6 +53,7 @@ func (p *plugging) provide(ctx context.Context, undo *kit.Undo, one *piece) erro
 			return err
 		}
 		p.host.rt.NICs[one.name()] = nic
+		return wakeNIC(d)
 	case *libvirtxml.DomainChannel:
 		placeSocket(d, p.host.rt.ChannelDir)
 		return p.openLine(ctx, undo, one)

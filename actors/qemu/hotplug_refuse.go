@@ -234,42 +234,6 @@ func nicFits(n *libvirtxml.DomainInterface) error {
 	return nil
 }
 
-// nicKind is the type attribute of an interface.
-func nicKind(n *libvirtxml.DomainInterface) string {
-	s := n.Source
-	switch {
-	case s == nil:
-		return "ethernet"
-	case s.User != nil:
-		return "user"
-	case s.Ethernet != nil:
-		return "ethernet"
-	case s.VHostUser != nil:
-		return "vhostuser"
-	case s.Server != nil:
-		return "server"
-	case s.Client != nil:
-		return "client"
-	case s.MCast != nil:
-		return "mcast"
-	case s.Network != nil:
-		return "network"
-	case s.Bridge != nil:
-		return "bridge"
-	case s.Internal != nil:
-		return "internal"
-	case s.Direct != nil:
-		return "direct"
-	case s.Hostdev != nil:
-		return "hostdev"
-	case s.UDP != nil:
-		return "udp"
-	case s.VDPA != nil:
-		return "vdpa"
-	}
-	return "ethernet"
-}
-
 func (j *deviceJob) hostdevFits(h *libvirtxml.DomainHostdev) error {
 	for _, o := range j.live.Devices.Hostdevs {
 		switch {

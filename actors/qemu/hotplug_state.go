@@ -104,6 +104,9 @@ func firstNode(def *libvirtxml.Domain) uint {
 			next++
 			highest = max(highest, b.Index, b.Source.Index)
 		}
+		if d.Mirror != nil && d.Mirror.Source != nil {
+			highest = max(highest, d.Mirror.Source.Index)
+		}
 	}
 	return max(next, highest+1)
 }

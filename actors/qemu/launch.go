@@ -43,7 +43,6 @@ type launchPlan struct {
 	log   *os.File
 	rt    command.Runtime
 	caps  *caps.Caps
-	vnets []string
 	user  guestUser
 	files []*os.File // to be closed when QEMU has them
 }
@@ -55,6 +54,7 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 	steps := []func(context.Context, *kit.Undo) error{
 		p.openState,
 		p.findEmulator,
+		p.claimPorts,
 		p.complete,
 		p.checkFiles,
 		p.folders,
@@ -102,6 +102,9 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 		return nil, p.explain(proc, err)
 	}
 	if !p.paused {
+		if err := wakeNICs(p.def.Devices.Interfaces); err != nil {
+			return nil, err
+		}
 		if err := qmp.Cont(ctx, mon); err != nil {
 			return nil, p.explain(proc, err)
 		}

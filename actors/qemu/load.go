@@ -97,8 +97,9 @@ type adopted struct {
 	mon       *qmp.Client // nil while QEMU does not answer
 	dir       string
 	vcpus     []int
-	vnets     []string
 	agentWait *int32
+	blockJobs map[string]*blockJob
+	newest    uint // number of the newest image
 	died      bool // it was running when we went, and is not now
 }
 
@@ -150,6 +151,7 @@ func adopt(ctx context.Context, drv *shared, s *seed, h qmp.Handler) (*adopted, 
 	a.live = newDocument(def, &drv.xmlEnv)
 	a.life = lifeOf(st.State, st.Reason)
 	a.dir, a.agentWait = st.LibDir.Path, st.AgentTimeout
+	a.blockJobs, a.newest = notedBlockJobs(st.BlockJobs, def), st.Nodes.Index
 	if a.dir == "" {
 		a.dir = filepath.Dir(st.Monitor.Path)
 	}
@@ -160,10 +162,9 @@ func adopt(ctx context.Context, drv *shared, s *seed, h qmp.Handler) (*adopted, 
 	for _, v := range st.VCPUs {
 		a.vcpus = append(a.vcpus, v.PID)
 	}
-	a.vnets = tapNames(def)
-	soon, enough := context.WithTimeout(ctx, adoptPatience)
-	drv.reclaimPorts(soon, def)
-	enough()
+	for i := range def.Devices.Interfaces {
+		drv.seenLink(hostLink(&def.Devices.Interfaces[i]))
+	}
 	for _, n := range displayPorts(def) {
 		drv.vnc.Take(n, def.UUID)
 	}
@@ -235,8 +236,11 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 		return
 	}
 	d.live, d.life, d.agentWait = a.live, a.life, a.agentWait
-	run.id, run.proc, run.mon, run.dir, run.started, run.vnet = a.id, a.proc, a.mon, a.dir, true, a.vnets
-	d.rt.vcpus = a.vcpus
+	run.id, run.proc, run.mon, run.dir, run.started = a.id, a.proc, a.mon, a.dir, true
+	d.rt.vcpus, d.blockJobs = a.vcpus, a.blockJobs
+	if a.newest > 0 {
+		run.devices.nextNode = a.newest + 1
+	}
 	d.tell(ctx)
 	if a.died {
 		d.log.Warn().Int32("id", a.id).Msg("the guest ended while the daemon was away")
@@ -247,6 +251,7 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 	d.log.Info().Int32("id", a.id).Int("pid", a.proc.pid).Bool("answers", a.mon != nil).Msg("domain adopted")
 	d.watchProcess(ctx)
 	d.guardGroup(ctx)
+	d.rejoinNetworks(ctx)
 	early := run.early
 	run.early = nil
 	for _, ev := range early {
@@ -259,6 +264,7 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 		d.reconnect(ctx)
 	} else {
 		d.reviewDevices(ctx)
+		d.reviewBlockJobs(ctx)
 	}
 	d.saveStatus(ctx)
 	d.stash.Release(ctx)
@@ -299,6 +305,7 @@ func (d *domain) reconnect(ctx actor.Context) {
 			d.drv.monitors.put(d.uuid, mon)
 			d.log.Info().Msg("QEMU answers again")
 			d.reviewDevices(ctx)
+			d.reviewBlockJobs(ctx)
 			return nil, nil
 		},
 	})

@@ -26,10 +26,11 @@ type shared struct {
 	xmlEnv domxml.Env
 	system *actor.ActorSystem
 
-	ids   lease.Counter
-	runs  lease.Counter // numbers the starts of this process
-	vnets lease.Counter
-	vnc   lease.Range
+	ids      lease.Counter
+	runs     lease.Counter // numbers the starts of this process
+	vnets    lease.Counter // taps
+	macvtaps lease.Counter
+	vnc      lease.Range
 
 	monitors monitors
 	guest    guestUser // whom guests run as; set before the first domain is loaded

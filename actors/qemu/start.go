@@ -116,7 +116,6 @@ func (d *domain) bootFrom(ctx actor.Context, r *call.Request, doc *document, fro
 func (d *domain) started(ctx actor.Context, r *call.Request, p *launchPlan, doc *document, l *launched, flags uint32, ret func() protocol.Encoder) (protocol.Encoder, error) {
 	run := d.run
 	run.id, run.proc, run.mon, run.dir, run.started = p.id, l.proc, l.mon, l.dir, true
-	run.vnet = p.vnets
 	d.rt = l.rt
 	d.live, d.origin = newDocument(l.def, &d.drv.xmlEnv), doc
 	d.life = life{virt.DomainPaused, virt.DomainPausedStartingUp}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/xml"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -40,8 +41,12 @@ type status struct {
 	} `xml:"job"`
 	AgentTimeout *int32    `xml:"agentTimeout"`
 	FakeReboot   *struct{} `xml:"fakereboot"`
-	Owner        *struct{} `xml:"autodestroy"`
-	Domain       struct {
+	Nodes        struct {
+		Index uint `xml:"index,attr"` // of the newest image
+	} `xml:"nodename"`
+	BlockJobs []blockJobNote `xml:"blockjobs>blockjob"`
+	Owner     *struct{}      `xml:"autodestroy"`
+	Domain    struct {
 		Inner string `xml:",innerxml"`
 	} `xml:"domain"`
 }
@@ -85,7 +90,8 @@ func lifeOf(state, reason string) life {
 	return life{}
 }
 
-// statusText prints the status file.
+// statusText prints the status file. What we could find out again ourselves is there for libvirt: a libvirtd that takes
+// over from us must find its guest complete, or it ends it.
 func statusText(l life, run *instanceFacts, def *libvirtxml.Domain) (string, error) {
 	text, err := domxml.Format(def, domxml.Secure|domxml.Status)
 	if err != nil {
@@ -100,10 +106,21 @@ func statusText(l life, run *instanceFacts, def *libvirtxml.Domain) (string, err
 		fmt.Fprintf(&b, "    <vcpu id='%d' pid='%d'/>\n", i, pid)
 	}
 	b.WriteString("  </vcpus>\n")
+	if len(run.flags) > 0 {
+		b.WriteString("  <qemuCaps>\n")
+		for _, f := range run.flags {
+			fmt.Fprintf(&b, "    <flag name='%s'/>\n", f)
+		}
+		b.WriteString("  </qemuCaps>\n")
+	}
 	fmt.Fprintf(&b, "  <libDir path='%s'/>\n", escape(run.dir))
+	fmt.Fprintf(&b, "  <channelTargetDir path='%s'/>\n", escape(run.channels))
 	if run.job != "" {
 		fmt.Fprintf(&b, "  <job type='none' async='%s' phase='none' flags='0x0'/>\n", run.job)
 	}
+	b.WriteString("  <chardevStdioLogd/>\n  <rememberOwner/>\n")
+	fmt.Fprintf(&b, "  <nodename index='%d'/>\n", run.newest)
+	b.WriteString(run.blockJobs)
 	if run.agentWait != nil {
 		fmt.Fprintf(&b, "  <agentTimeout>%d</agentTimeout>\n", *run.agentWait)
 	}
@@ -129,6 +146,10 @@ type instanceFacts struct {
 	since     uint64
 	monitor   string
 	dir       string
+	channels  string   // folder of the channels' sockets
+	flags     []string // what the guest's QEMU can, in libvirt's words
+	newest    uint     // number of the newest image
+	blockJobs string   // the jobs on its disks, as an element
 	vcpus     []int
 	job       string // the async job that runs
 	agentWait *int32
@@ -152,13 +173,17 @@ func (d *domain) saveStatus(ctx actor.Context) {
 	run.saving, run.dirty = true, false
 	facts := &instanceFacts{
 		pid: run.proc.pid, since: run.proc.since, monitor: run.dir + "/monitor.sock", dir: run.dir,
-		vcpus: d.rt.vcpus, rebooting: run.rebooting,
+		vcpus: d.rt.vcpus, rebooting: run.rebooting, newest: max(run.devices.nextNode, firstNode(def)) - 1,
+		channels: filepath.Join(d.drv.env.Paths.DriverLib("qemu"), "channel", "target", filepath.Base(run.dir)),
+	}
+	if facts.blockJobs, err = noteBlockJobs(d.blockJobs, def); err != nil {
+		d.log.Error().Err(err).Msg("cannot note the block jobs")
 	}
 	if d.async != nil {
 		facts.job = d.async.name
 	}
 	facts.agentWait = d.agentWait
-	l, path := d.life, d.drv.statusPath(d.name)
+	l, drv, path := d.life, d.drv, d.drv.statusPath(d.name)
 	done := func(d *domain, ctx actor.Context) {
 		if d.run == run {
 			run.saving = false
@@ -169,7 +194,10 @@ func (d *domain) saveStatus(ctx actor.Context) {
 	}
 	d.aside(ctx, &task{
 		name: "save status",
-		run: func(context.Context, *kit.Undo) (any, error) {
+		run: func(jc context.Context, _ *kit.Undo) (any, error) {
+			if c, err := drv.caps.Get(jc, def.Devices.Emulator); err == nil {
+				facts.flags = c.LibvirtFlags()
+			}
 			text, err := statusText(l, facts, def)
 			if err != nil {
 				return nil, err

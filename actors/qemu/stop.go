@@ -110,7 +110,6 @@ type leftovers struct {
 	holder string
 	paths  []string
 	ports  []int
-	vnets  []string
 	files  []string // that were given to the guest
 	nics   []libvirtxml.DomainInterface
 	log    string
@@ -123,7 +122,6 @@ func (d *domain) leftovers() *leftovers {
 	l := &leftovers{
 		drv: d.drv, name: d.name, holder: d.uuid.String(),
 		paths: []string{d.run.dir, filepath.Join(lib, "channel", "target", "domain-"+short), filepath.Join(lib, "ram", short)},
-		vnets: d.run.vnet,
 		log:   filepath.Join(d.drv.env.Paths.DriverLog("qemu"), d.name+".log"),
 	}
 	if def, err := d.live.Def(); err == nil {
@@ -154,11 +152,8 @@ func (l *leftovers) clean(removeLog bool) {
 	for _, n := range l.ports {
 		l.drv.vnc.Release(n, l.holder)
 	}
-	for _, name := range l.vnets {
-		removeTap(name)
-	}
 	for i := range l.nics {
-		l.drv.releasePort(&l.nics[i])
+		l.drv.releaseNIC(&l.nics[i])
 	}
 	if removeLog {
 		_ = os.Remove(l.log)

@@ -79,33 +79,6 @@ func limitable(n *libvirtxml.DomainInterface) bool {
 	return s != nil && (s.Network != nil || s.Bridge != nil || s.Ethernet != nil || s.Direct != nil)
 }
 
-// interfaceKind is the type attribute of an interface.
-func interfaceKind(n *libvirtxml.DomainInterface) string {
-	s := n.Source
-	switch {
-	case s == nil:
-	case s.User != nil:
-		return "user"
-	case s.VHostUser != nil:
-		return "vhostuser"
-	case s.Server != nil:
-		return "server"
-	case s.Client != nil:
-		return "client"
-	case s.MCast != nil:
-		return "mcast"
-	case s.UDP != nil:
-		return "udp"
-	case s.Internal != nil:
-		return "internal"
-	case s.Hostdev != nil:
-		return "hostdev"
-	case s.VDPA != nil:
-		return "vdpa"
-	}
-	return "user"
-}
-
 func (d *domain) setInterfaceParameters(ctx actor.Context, r *call.Request, a *protocol.DomainSetInterfaceParametersArgs) error {
 	if err := call.CheckFlags(a.Flags, affectFlags, liberr.FromQemu, "qemuDomainSetInterfaceParameters"); err != nil {
 		return err
@@ -125,7 +98,7 @@ func (d *domain) setInterfaceParameters(ctx actor.Context, r *call.Request, a *p
 				return err
 			}
 			if !limitable(n) {
-				return liberr.New(liberr.FromQemu, liberr.ConfigUnsupported, "setting bandwidth on interfaces of type '%s' is not implemented yet", interfaceKind(n))
+				return liberr.New(liberr.FromQemu, liberr.ConfigUnsupported, "setting bandwidth on interfaces of type '%s' is not implemented yet", actualKind(n))
 			}
 			return nil
 		},

@@ -48,6 +48,9 @@ func present(root *node, flags FormatFlags) {
 			driverFirst(n)
 		}
 	}
+	if flags&Status != 0 {
+		notePrivate(devices)
+	}
 	for _, u := range devices.kid("redirfilter").all("usbdev") {
 		hexAttr(u, "class", "0x%02X")
 		hexAttr(u, "vendor", "0x%04X")
