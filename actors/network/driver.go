@@ -15,6 +15,7 @@ import (
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/disk"
 	"virtree/actors/internal/kit"
+	"virtree/actors/internal/nftwatch"
 	"virtree/supervisors"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
@@ -32,7 +33,7 @@ type driver struct {
 	byName                map[string]*entry
 	byChild               map[string]*entry
 	desk                  branch.Desk
-	watch                 *ruleWatch // of the firewall; nil until there is a network of ours to protect
+	watch                 *nftwatch.Watch // of the firewall; nil until there is a network of ours to protect
 }
 
 // shared is what the branch and its networks have in common. It is constant.

@@ -2,11 +2,8 @@ package network
 
 import (
 	"encoding/binary"
-	"errors"
 	"net/netip"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/nftables"
@@ -14,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
+	"virtree/actors/internal/nftwatch"
 	"virtree/wire/liberr"
 )
 
@@ -191,101 +189,16 @@ func matchNet(offset uint32, p netip.Prefix, op expr.CmpOp) []expr.Any {
 	}
 }
 
-// ruleWatch listens for removals of our tables, chains and rules.
-type ruleWatch struct{ stop chan struct{} }
-
-// retryWatch is the wait after the kernel ended a watch, as it does when it could not keep up.
-const retryWatch = time.Second
-
-// watchRules tells the branch of every removal that concerns a table of ours, until it is closed.
-func watchRules(system *actor.ActorSystem, branch *actor.PID, log zerolog.Logger) *ruleWatch {
-	w := &ruleWatch{stop: make(chan struct{})}
-	go func() {
-		for {
-			err := w.listen(func(bridge string) { system.Root.Send(branch, &tableGone{bridge}) })
-			select {
-			case <-w.stop:
-				return
-			default:
-			}
-			if errors.Is(err, os.ErrPermission) {
-				log.Warn().Err(err).Msg("cannot watch the firewall")
-				return
-			}
-			select {
-			case <-w.stop:
-				return
-			case <-time.After(retryWatch):
+// watchRules tells the branch of every removal by somebody else that concerns a table of ours, until it is closed.
+func watchRules(system *actor.ActorSystem, branch *actor.PID, log zerolog.Logger) *nftwatch.Watch {
+	return nftwatch.Start(log, func(tables []string) {
+		if tables == nil {
+			system.Root.Send(branch, &tableGone{})
+		}
+		for _, t := range tables {
+			if bridge, ours := strings.CutPrefix(t, tablePrefix); ours {
+				system.Root.Send(branch, &tableGone{bridge})
 			}
 		}
-	}()
-	return w
-}
-
-// listen reads removals until the watch is closed or fails.
-func (w *ruleWatch) listen(gone func(bridge string)) error {
-	c, err := nftables.New()
-	if err != nil {
-		return err
-	}
-	m := nftables.NewMonitor() // of everything: with a filter, v0.3.0 reports nothing
-	events, err := c.AddMonitor(m)
-	if err != nil {
-		return err
-	}
-	gone("") // whatever happened before we listened
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-w.stop:
-		case <-done:
-		}
-		_ = m.Close()
-	}()
-	for ev := range events {
-		if ev.Error != nil {
-			err = ev.Error
-			continue
-		}
-		switch ev.Type {
-		case nftables.MonitorEventTypeDelTable, nftables.MonitorEventTypeDelChain, nftables.MonitorEventTypeDelRule:
-		default:
-			continue
-		}
-		if bridge, ok := strings.CutPrefix(tableOf(ev), tablePrefix); ok {
-			gone(bridge)
-		}
-	}
-	return err
-}
-
-func tableOf(ev *nftables.MonitorEvent) string {
-	switch o := ev.Data.(type) {
-	case *nftables.Table:
-		if o != nil {
-			return o.Name
-		}
-	case *nftables.Chain:
-		if o != nil && o.Table != nil {
-			return o.Table.Name
-		}
-	case *nftables.Rule:
-		if o != nil && o.Table != nil {
-			return o.Table.Name
-		}
-	}
-	return ""
-}
-
-// Close ends the watch.
-func (w *ruleWatch) Close() {
-	if w == nil {
-		return
-	}
-	select {
-	case <-w.stop:
-	default:
-		close(w.stop)
-	}
+	})
 }
