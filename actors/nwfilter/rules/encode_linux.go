@@ -1,0 +1,192 @@
+package rules
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"github.com/google/nftables/xt"
+	"golang.org/x/sys/unix"
+)
+
+// encoder turns rules into the kernel's form for one table.
+type encoder struct {
+	family nftables.TableFamily
+	// net: accepting means going back to the base chain, where the port at the other end of the bridge has its say.
+	net bool
+	six bool                              // net: the chain is of IPv6
+	set func(name string) (uint16, error) // finds a set of the ipset tool
+}
+
+// maxComment is how much of a comment nft shows.
+const maxComment = 127
+
+// exprs is the rule's conditions and its verdict. A rule that goes on to the next one has no effect, and is none.
+func (e *encoder) exprs(r *rule, subChain func(string) string) ([]expr.Any, error) {
+	if r.verdict == goOn {
+		return nil, nil
+	}
+	out := make([]expr.Any, 0, 2*len(r.matches)+2)
+	for i := range r.matches {
+		m, err := e.match(&r.matches[i])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m...)
+	}
+	kind := expr.VerdictAccept
+	switch r.verdict {
+	case drop:
+		kind = expr.VerdictDrop
+	case reject:
+		unreachable := uint8(3) // ICMP: port unreachable
+		if e.six {
+			unreachable = 4
+		}
+		return append(out, &expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: unreachable}), nil
+	case goBack:
+		kind = expr.VerdictReturn
+	case jump:
+		return append(out, &expr.Verdict{Kind: expr.VerdictJump, Chain: subChain(r.sub)}), nil
+	default:
+		if e.net {
+			kind = expr.VerdictReturn
+		}
+	}
+	return append(out, &expr.Verdict{Kind: kind}), nil
+}
+
+func comment(r *rule) []byte {
+	text := r.comment
+	if text == "" {
+		return nil
+	}
+	if len(text) > maxComment {
+		text = strings.ToValidUTF8(text[:maxComment], "")
+	}
+	return userdata.AppendString(nil, userdata.TypeComment, text)
+}
+
+func (e *encoder) match(m *match) ([]expr.Any, error) {
+	info := &fields[m.field]
+	n := uint32(info.length)
+	op := expr.CmpOpEq
+	if m.negated {
+		op = expr.CmpOpNeq
+	}
+	var load expr.Any
+	switch m.field {
+	case l4Protocol:
+		load = &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}
+	case ctState:
+		mask, zero := make([]byte, 4), make([]byte, 4)
+		binary.NativeEndian.PutUint32(mask, m.number())
+		return []expr.Any{&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
+			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: zero},
+			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: zero}}, nil
+	case ctDirection:
+		load = &expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}
+	case tcpOption:
+		exists := byte(1)
+		if m.negated {
+			exists = 0
+		}
+		return []expr.Any{&expr.Exthdr{Op: expr.ExthdrOpTcpopt, Type: m.a[0], Len: 1, Flags: unix.NFT_EXTHDR_F_PRESENT, DestRegister: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{exists}}}, nil
+	case arpGratuitous:
+		return []expr.Any{gratuitous(m.negated)}, nil
+	case connLimit:
+		return []expr.Any{connections(m.number(), m.negated, e.six)}, nil
+	case ipSet:
+		return e.lookup(m)
+	default:
+		bases := [...]expr.PayloadBase{expr.PayloadBaseLLHeader, expr.PayloadBaseNetworkHeader, expr.PayloadBaseTransportHeader}
+		load = &expr.Payload{DestRegister: 1, Base: bases[info.base], Offset: uint32(info.offset), Len: n}
+	}
+	out := []expr.Any{load}
+	a, b := m.a[:n], m.b[:n]
+	switch m.operator {
+	case between:
+		return append(out, &expr.Range{Op: op, Register: 1, FromData: a, ToData: b}), nil
+	case masked:
+		out = append(out, &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: n, Mask: b, Xor: make([]byte, n)})
+	}
+	return append(out, &expr.Cmp{Op: op, Register: 1, Data: a}), nil
+}
+
+// info is the payload of a match of xtables, padded as the kernel wants it.
+func info(parts ...any) *xt.Unknown {
+	var b bytes.Buffer
+	for _, p := range parts {
+		_ = binary.Write(&b, binary.NativeEndian, p) // a buffer takes everything
+	}
+	for b.Len()%8 != 0 {
+		b.WriteByte(0)
+	}
+	u := xt.Unknown(b.Bytes())
+	return &u
+}
+
+// gratuitous matches ARP messages that are about their own sender. It takes ebtables' match because nftables compares no
+// field with another.
+func gratuitous(negated bool) expr.Any {
+	const grat = 0x80
+	invert := uint8(0)
+	if negated {
+		invert = grat
+	}
+	// htype, ptype, opcode; addresses and masks of IP and Ethernet; what is asked, what is inverted
+	return &expr.Match{Name: "arp", Info: info([3]uint16{}, uint16(0), [4]uint32{}, [24]byte{}, uint8(grat), invert)}
+}
+
+// connections matches when the source has more connections than the limit. Every rule has its own count.
+func connections(limit uint32, negated, six bool) expr.Any {
+	mask := [16]byte{0xff, 0xff, 0xff, 0xff}
+	if six {
+		for i := range mask {
+			mask[i] = 0xff
+		}
+	}
+	flags := uint32(0)
+	if negated {
+		flags = 1
+	}
+	return &expr.Match{Name: "connlimit", Rev: 1, Info: info(mask, limit, flags, uint64(0))}
+}
+
+// lookup matches packets that are in a set of the ipset tool.
+func (e *encoder) lookup(m *match) ([]expr.Any, error) {
+	name, list, _ := strings.Cut(m.set, " ")
+	index, err := e.set(name)
+	if err != nil {
+		return nil, err
+	}
+	dimensions, flags := uint8(0), uint8(0)
+	for side := range strings.SplitSeq(list, ",") {
+		dimensions++
+		if side == "src" {
+			flags |= 1 << dimensions
+		}
+	}
+	if m.negated {
+		flags |= 1
+	}
+	return []expr.Any{&expr.Match{Name: "set", Rev: 1, Info: info(index, dimensions, flags)}}, nil
+}
+
+// physdev matches packets that came from a port, or that go to one from another port of the same bridge.
+func physdev(port string, out bool) expr.Any {
+	const in, outgoing, bridged = 1, 2, 4
+	var name, mask, none [unix.IFNAMSIZ]byte
+	copy(name[:], port)
+	for i := range len(port) + 1 {
+		mask[i] = 0xff
+	}
+	if out {
+		return &expr.Match{Name: "physdev", Info: info(none, none, name, mask, uint8(0), uint8(outgoing|bridged))}
+	}
+	return &expr.Match{Name: "physdev", Info: info(name, mask, none, none, uint8(0), uint8(in))}
+}
