@@ -266,8 +266,8 @@ func (dr *driver) load(ctx actor.Context) {
 			}
 			e.Persistent, e.Autostart, e.Saved = f.seed.config != "", f.seed.autostart, f.seed.saved
 			e.Snapshot = len(f.seed.snaps.all) > 0
-			if id, state, ok := scanStatus(f.seed.status); ok { // what it is until its actor knows better
-				e.ID, e.State = id, state // the reason follows
+			if id, l, ok := scanStatus(f.seed.status); ok { // what it is until its actor knows better
+				e.ID, e.State, e.Reason = id, l.State, l.Reason
 				dr.byID[id] = e
 			}
 		}

@@ -337,15 +337,16 @@ func scanIdentity(text string) (string, protocol.UUID) {
 	return unescape(name), parseUUID(between(text, "<uuid>", "</uuid>"))
 }
 
-// scanStatus finds id and state in a status file in the same way.
-func scanStatus(text string) (id, state int32, ok bool) {
+// scanStatus finds id, state and reason in a status file in the same way.
+func scanStatus(text string) (id int32, l life, ok bool) {
 	if text == "" {
-		return 0, 0, false
+		return 0, life{}, false
 	}
-	l := lifeOf(between(text, "<domstatus state='", "'"), "")
+	status := between(text, "<domstatus ", ">")
+	l = lifeOf(between(status, "state='", "'"), between(status, "reason='", "'"))
 	head := between(text, "<domain ", ">")
 	n, err := strconv.ParseInt(between(head, " id='", "'"), 10, 32)
-	return int32(n), l.State, err == nil && l.State != 0
+	return int32(n), l, err == nil && l.State != 0
 }
 
 func between(s, open, end string) string {

@@ -12,6 +12,7 @@
 //	tree ARG...               start a tree in a box of its own; sets URI, ROURI, ROOT
 //	tree-stop, tree-start     SIGTERM and wait; start again on the same root
 //	tree-kill [DAEMON]        SIGKILL to all processes of the tree, or to one branch
+//	tree-swap                 stop, and start Debian's libvirtd on the same root; then the other way round
 //	tree-back DAEMON TIME     the branch has another process again, within the time
 //	virsh ARG...              exec virsh at $URI; ! virsh when it must fail
 //	until REGEX virsh ARG...  poll until its output matches

@@ -72,6 +72,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"tree-start": cmdTreeStart,
 	"tree-kill":  cmdTreeKill,
 	"tree-back":  cmdTreeBack,
+	"tree-swap":  cmdTreeSwap,
 	"virsh":      cmdVirsh,
 	"until":      cmdUntil,
 	"domain":     cmdDomain,
@@ -107,11 +108,22 @@ func cmdTree(ts *testscript.TestScript, neg bool, args []string) {
 		args = nil
 	}
 	var err error
-	w.target, err = lab.Open(context.Background(), w.kind, lab.Options{Args: args})
+	w.target, err = lab.Open(context.Background(), w.kind, lab.Options{Args: args, Exchange: true})
 	ts.Check(err)
 	ts.Setenv("URI", w.target.URI())
 	ts.Setenv("ROURI", w.target.ReadOnlyURI())
 	ts.Setenv("ROOT", w.target.Dir)
+}
+
+// cmdTreeSwap puts Debian's libvirtd in the tree's place, or the tree in libvirtd's.
+func cmdTreeSwap(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, args, 0)
+	w, t := tree(ts)
+	kind := lab.Reference
+	if t.Kind == kind {
+		kind = w.kind
+	}
+	ts.Check(t.Swap(context.Background(), kind))
 }
 
 func cmdTreeStop(ts *testscript.TestScript, neg bool, args []string) {

@@ -30,6 +30,7 @@ type Target struct {
 	Dir  string // the root that its paths lie below
 	Box  *Box
 	Main *Proc // libvirtd, or virtree run
+	log  *Proc // virtlogd beside libvirtd; nil elsewhere
 	args []string
 
 	guest bool // the box is another target's
@@ -41,6 +42,8 @@ type Options struct {
 	Fill func(dir string) error
 	// Beside is a target in whose box the new one starts, and which must be closed after it; nil for a box of its own.
 	Beside *Target
+	// Exchange lets Swap put another kind of daemon in this one's place.
+	Exchange bool
 }
 
 // Missing says why this kind of target cannot be opened here, or "".
@@ -105,7 +108,7 @@ func Open(ctx context.Context, kind Kind, opt Options) (*Target, error) {
 	}
 	t := &Target{Kind: kind, Dir: dir, args: opt.Args}
 	var cfg BoxConfig
-	if kind == Reference {
+	if kind == Reference || opt.Exchange {
 		cfg.Binds = map[string]string{
 			"/run/libvirt":       dir + "/run/libvirt",
 			"/etc/libvirt":       dir + "/etc/libvirt",
@@ -113,9 +116,12 @@ func Open(ctx context.Context, kind Kind, opt Options) (*Target, error) {
 			"/var/log/libvirt":   dir + "/var/log/libvirt",
 			"/var/cache/libvirt": filepath.Join(CacheDir(), "libvirtd"),
 		}
-	} else if err := shareProbes(dir); err != nil {
-		os.RemoveAll(dir)
-		return nil, err
+	}
+	if kind != Reference {
+		if err := shareProbes(dir); err != nil {
+			os.RemoveAll(dir)
+			return nil, err
+		}
 	}
 	if opt.Fill != nil {
 		if err := opt.Fill(dir); err != nil {
@@ -179,7 +185,7 @@ func shareProbes(dir string) error {
 func (t *Target) Start(ctx context.Context) error {
 	var err error
 	if t.Kind == Reference {
-		if _, err = t.Box.Start(t.Dir+"/virtlogd.log", nil, "virtlogd", "-p", t.Dir+"/virtlogd.pid"); err != nil {
+		if t.log, err = t.Box.Start(t.Dir+"/virtlogd.log", nil, "virtlogd", "-p", t.Dir+"/virtlogd.pid"); err != nil {
 			return err
 		}
 		if err = t.await(ctx, "virtlogd-sock"); err != nil {
@@ -278,6 +284,34 @@ func (t *Target) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%s is still there 15 s after SIGTERM", t.Kind)
 	}
+}
+
+// Swap ends the daemon in order and starts one of another kind in its place, which finds its files and guests.
+func (t *Target) Swap(ctx context.Context, kind Kind) error {
+	if why := Missing(kind); why != "" {
+		return fmt.Errorf("%s: %s", kind, why)
+	}
+	if err := t.Stop(ctx); err != nil {
+		return err
+	}
+	if err := t.endLog(); err != nil {
+		return err
+	}
+	t.Kind, t.Main = kind, nil
+	return t.Start(ctx)
+}
+
+// endLog ends the virtlogd beside libvirtd, if there is one.
+func (t *Target) endLog() error {
+	if t.log == nil {
+		return nil
+	}
+	if err := t.log.Signal(syscall.SIGTERM); err != nil && err != syscall.ESRCH {
+		return err
+	}
+	<-t.log.Done
+	t.log = nil
+	return nil
 }
 
 // Close ends the daemon and all guests, and removes its folder.
