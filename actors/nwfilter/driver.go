@@ -1,117 +1,182 @@
 package nwfilter
 
 import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
+	"virtree/actors/internal/nftwatch"
+	"virtree/actors/nwfilter/def"
+	"virtree/actors/nwfilter/rules"
 	"virtree/wire/liberr"
-	"virtree/wire/protocol"
 )
 
 const from = liberr.FromNwfilter
 
-// driver is the branch actor. It has no state but its subscribers, who hear nothing.
+// tools are what jobs work with. They are constant and the same for all lives of the actor.
+type tools struct {
+	env     *branch.Env
+	store   *store
+	backend rules.Backend
+}
+
+// driver is the branch actor.
 type driver struct {
-	env *branch.Env
-	bus branch.Bus
+	*tools
+	bus     branch.Bus
+	desk    branch.Desk
+	changes changes
+
+	filters catalogue
+	ports   map[string]*port
+	runs    uint64 // of learners
+	watch   *nftwatch.Watch
+	looking bool   // a repair of rules waits
+	someone bool   // ... because another program has removed some
+	release func() // of the hold on the process, while there are bindings
 }
 
 // New makes the branch actor.
 func New(env *branch.Env) actor.Producer {
-	return func() actor.Actor { return &driver{env: env} }
+	return newDriver(env, rules.NFTables(rules.Options{Warn: func(m string) { env.Log.Warn().Msg(m) }}))
 }
 
-// Receive serves calls and subscriptions.
+func newDriver(env *branch.Env, backend rules.Backend) actor.Producer {
+	t := &tools{env, newStore(env.Paths), backend}
+	return func() actor.Actor {
+		return &driver{
+			tools: t, desk: branch.NewDesk(from, "nwfilter driver"),
+			filters: catalogue{}, ports: map[string]*port{},
+		}
+	}
+}
+
+// Receive serves calls, subscriptions, and what learners and the kernel tell.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.bus.Receive(ctx) {
+	if d.bus.Receive(ctx) || d.desk.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		d.load(ctx)
+	case *actor.Stopping, *actor.Restarting:
+		d.end()
 	case *call.Call:
-		routes.Serve(d, ctx, m, from)
+		if !d.desk.Hold(ctx) {
+			branch.Serve(&d.desk, routes, d, ctx, m)
+		}
+	case *learned:
+		d.learned(ctx, m)
+	case *learnerEnded:
+		d.learnerEnded(ctx, m)
+	case *leaseDue:
+		d.leaseDue(ctx, m)
+	case *rulesTouched:
+		d.repair(ctx, m)
 	default:
 		kit.Unhandled(ctx, m)
 	}
 }
 
-// routes is the driver's table of contents. What it does not name is not supported.
-var routes = call.NewTable(
-	call.Answer(protocol.ConnectNumOfNwfilters, (*driver).count),
-	call.Answer(protocol.ConnectListNwfilters, (*driver).list),
-	call.Answer(protocol.ConnectListAllNwfilters, (*driver).listAll),
-	call.Answer(protocol.NwfilterLookupByName, (*driver).lookupByName),
-	call.Answer(protocol.NwfilterLookupByUUID, (*driver).lookupByUUID),
-	call.Answer(protocol.NwfilterGetXMLDesc, (*driver).xml),
-	call.Answer(protocol.NwfilterUndefine, (*driver).undefine),
-
-	call.Answer(protocol.ConnectListAllNwfilterBindings, (*driver).listBindings),
-	call.Answer(protocol.NwfilterBindingLookupByPortDev, (*driver).lookupBinding),
-	call.Answer(protocol.NwfilterBindingGetXMLDesc, (*driver).bindingXML),
-	call.Answer(protocol.NwfilterBindingDelete, (*driver).deleteBinding),
-)
-
-func (d *driver) count(actor.Context, *call.Request, *protocol.Void) (*protocol.ConnectNumOfNwfiltersRet, error) {
-	return &protocol.ConnectNumOfNwfiltersRet{}, nil
+// found is what the driver finds at its start.
+type found struct {
+	filters  catalogue
+	bindings map[string]*def.Binding
+	leases   map[string][]lease // by key
+	outcomes []outcome
+	broken   error // names what was left out
 }
 
-func (d *driver) list(_ actor.Context, _ *call.Request, a *protocol.ConnectListNwfiltersArgs) (*protocol.ConnectListNwfiltersRet, error) {
+// load reads the disk and makes the rules of all ports what they should be. Calls wait until it is done.
+func (d *driver) load(ctx actor.Context) {
+	t := d.tools
+	if t.env.Paths.Session { // a user has no firewall
+		d.desk.Release(ctx)
+		return
+	}
+	job := kit.Job[any]{Name: "load network filters", Timeout: patience, Run: func(jc context.Context, _ *kit.Undo) (any, error) {
+		f := &found{}
+		err := t.store.alone(jc, func() error { t.find(jc, f); return nil })
+		return f, err
+	}}
+	d.desk.Do(ctx, job, func(ctx actor.Context, out any, err error) {
+		f, ok := out.(*found)
+		if !ok { // there is no branch without its files: its supervisor tries again
+			panic(err)
+		}
+		if f.broken != nil {
+			d.env.Log.Error().Err(f.broken).Msg("network filters or bindings were left out")
+		}
+		d.filters = f.filters
+		for name, b := range f.bindings {
+			d.ports[name] = &port{binding: b, given: b.Params, leases: f.leases[leaseKey(b)]}
+		}
+		d.took(ctx, f.outcomes)
+		for _, p := range d.ports {
+			d.remind(ctx, p)
+		}
+		d.held()
+		d.watch = d.watchRules(ctx)
+		d.desk.Release(ctx)
+	})
+}
+
+// find is the job of load. A port whose rules cannot be made keeps those it has.
+func (t *tools) find(ctx context.Context, f *found) {
+	var errs [4]error
+	f.filters, errs[0] = t.store.loadFilters()
+	f.bindings, errs[1] = t.store.loadBindings()
+	f.leases, errs[2] = t.store.loadLeases()
+	var wishes []wish
+	for _, name := range slices.Sorted(maps.Keys(f.bindings)) {
+		b := f.bindings[name]
+		wishes = append(wishes, wish{binding: b, given: b.Params, leases: f.leases[leaseKey(b)]})
+	}
+	f.outcomes, errs[3] = t.installEach(ctx, f.filters, wishes)
+	f.broken = errors.Join(errors.Join(errs[:]...), t.dropStrays(ctx, f.bindings))
+}
+
+// dropStrays removes the rules of ports that have no binding: of a binding that was being made when the process ended.
+func (t *tools) dropStrays(ctx context.Context, bindings map[string]*def.Binding) error {
+	have, err := t.backend.Ports(ctx)
+	if err != nil {
+		return err
+	}
+	stray := slices.DeleteFunc(have, func(name string) bool { return bindings[name] != nil })
+	if len(stray) == 0 {
+		return nil
+	}
+	return t.backend.Remove(ctx, stray...)
+}
+
+// end lets go of everything that is not on disk or in the kernel.
+func (d *driver) end() {
+	d.watch.Close()
+	for _, p := range d.ports {
+		p.learner.stop()
+		if p.timer != nil {
+			p.timer.Stop()
+		}
+	}
+	if d.release != nil {
+		d.release()
+		d.release = nil
+	}
+}
+
+// held keeps the process from its idle exit while there are bindings: their rules are looked after.
+func (d *driver) held() {
 	switch {
-	case a.Maxnames < 0:
-		return nil, liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames must be non-negative")
-	case a.Maxnames > protocol.RemoteNwfilterListMax:
-		return nil, liberr.Raw(liberr.FromRPC, liberr.RPC, "maxnames > REMOTE_NWFILTER_LIST_MAX")
+	case len(d.ports) > 0 && d.release == nil:
+		d.release = d.env.Hold("network filter bindings")
+	case len(d.ports) == 0 && d.release != nil:
+		d.release()
+		d.release = nil
 	}
-	return &protocol.ConnectListNwfiltersRet{}, nil
-}
-
-func (d *driver) listAll(_ actor.Context, _ *call.Request, a *protocol.ConnectListAllNwfiltersArgs) (*protocol.ConnectListAllNwfiltersRet, error) {
-	return &protocol.ConnectListAllNwfiltersRet{}, call.CheckFlags(a.Flags, 0, from, "nwfilterConnectListAllNWFilters")
-}
-
-func (d *driver) lookupByName(_ actor.Context, _ *call.Request, a *protocol.NwfilterLookupByNameArgs) (*protocol.NwfilterLookupByNameRet, error) {
-	return nil, liberr.New(from, liberr.NoNwfilter, "no nwfilter with matching name '%s'", a.Name)
-}
-
-func (d *driver) lookupByUUID(_ actor.Context, _ *call.Request, a *protocol.NwfilterLookupByUUIDArgs) (*protocol.NwfilterLookupByUUIDRet, error) {
-	return nil, missing(a.UUID)
-}
-
-func (d *driver) xml(_ actor.Context, _ *call.Request, a *protocol.NwfilterGetXMLDescArgs) (*protocol.NwfilterGetXMLDescRet, error) {
-	if err := call.CheckFlags(a.Flags, 0, from, "nwfilterGetXMLDesc"); err != nil {
-		return nil, err
-	}
-	return nil, missing(a.Nwfilter.UUID)
-}
-
-func (d *driver) undefine(_ actor.Context, _ *call.Request, a *protocol.NwfilterUndefineArgs) (*protocol.Void, error) {
-	return nil, missing(a.Nwfilter.UUID)
-}
-
-func (d *driver) listBindings(_ actor.Context, _ *call.Request, a *protocol.ConnectListAllNwfilterBindingsArgs) (*protocol.ConnectListAllNwfilterBindingsRet, error) {
-	return &protocol.ConnectListAllNwfilterBindingsRet{}, call.CheckFlags(a.Flags, 0, from, "nwfilterConnectListAllNWFilterBindings")
-}
-
-func (d *driver) lookupBinding(_ actor.Context, _ *call.Request, a *protocol.NwfilterBindingLookupByPortDevArgs) (*protocol.NwfilterBindingLookupByPortDevRet, error) {
-	return nil, missingBinding(a.Name)
-}
-
-func (d *driver) bindingXML(_ actor.Context, _ *call.Request, a *protocol.NwfilterBindingGetXMLDescArgs) (*protocol.NwfilterBindingGetXMLDescRet, error) {
-	if err := call.CheckFlags(a.Flags, 0, from, "nwfilterBindingGetXMLDesc"); err != nil {
-		return nil, err
-	}
-	return nil, missingBinding(a.Nwfilter.Portdev)
-}
-
-func (d *driver) deleteBinding(_ actor.Context, _ *call.Request, a *protocol.NwfilterBindingDeleteArgs) (*protocol.Void, error) {
-	return nil, missingBinding(a.Nwfilter.Portdev)
-}
-
-func missing(id protocol.UUID) error {
-	return liberr.New(from, liberr.NoNwfilter, "no nwfilter with matching uuid '%s'", id)
-}
-
-func missingBinding(port string) error {
-	return liberr.New(from, liberr.NoNwfilterBinding, "no nwfilter binding for port dev '%s'", port)
 }

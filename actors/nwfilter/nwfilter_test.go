@@ -30,7 +30,6 @@ func TestAnEmptyDriver(t *testing.T) {
 	branchtest.Fails(c, protocol.NwfilterUndefine, &protocol.NwfilterUndefineArgs{Nwfilter: filter}, from, liberr.NoNwfilter, gone)
 	branchtest.Fails(c, protocol.NwfilterBindingLookupByPortDev, &protocol.NwfilterBindingLookupByPortDevArgs{Name: "vnetx"}, from, liberr.NoNwfilterBinding, "Network filter binding not found: no nwfilter binding for port dev 'vnetx'")
 	branchtest.Fails(c, protocol.ConnectListNwfilters, &protocol.ConnectListNwfiltersArgs{Maxnames: 100000}, liberr.FromRPC, liberr.RPC, "maxnames > REMOTE_NWFILTER_LIST_MAX")
-	branchtest.Fails(c, protocol.NwfilterDefineXML, &protocol.NwfilterDefineXMLArgs{XML: "<filter/>"}, from, liberr.NoSupportCode,
-		"this function is not supported by the connection driver: virNWFilterDefineXML")
+
 	branchtest.Fails(c, protocol.NwfilterGetXMLDesc, &protocol.NwfilterGetXMLDescArgs{Nwfilter: filter, Flags: 1}, from, liberr.InvalidArg, "")
 }
