@@ -2,10 +2,8 @@ package qemu
 
 import (
 	"context"
-	"errors"
 	"reflect"
 
-	"github.com/vishvananda/netlink"
 	"libvirt.org/go/libvirtxml"
 
 	"virtree/actors/internal/kit"
@@ -14,7 +12,9 @@ import (
 	"virtree/wire/liberr"
 )
 
-// updateNIC changes what of an interface can change while the guest uses it: its link, its bridge, its limits.
+// updateNIC changes what of an interface can change while the guest uses it: its link, its bridge, its limits, its filter.
+// An interface of a network gets a new port first, since only the network can tell what it is to be plugged into; in the
+// end one of the two ports is given back.
 func (j *deviceJob) updateNIC(ctx context.Context, undo *kit.Undo, dev *domxml.Device) error {
 	want := &dev.Interfaces[0]
 	found, err := domxml.Find(j.live, dev)
@@ -32,7 +32,7 @@ func (j *deviceJob) updateNIC(ctx context.Context, undo *kit.Undo, dev *domxml.D
 	old := one.device.(*libvirtxml.DomainInterface)
 	if want.MTU != nil {
 		switch kind := nicKind(want); kind {
-		case "network", "bridge", "ethernet", "vhostuser":
+		case "network", "bridge", "ethernet", "vhostuser", "direct":
 		default:
 			return unsupportedConfig("setting MTU on interface type %s is not supported yet", kind)
 		}
@@ -40,34 +40,129 @@ func (j *deviceJob) updateNIC(ctx context.Context, undo *kit.Undo, dev *domxml.D
 	if err := nicKeeps(old, want); err != nil {
 		return err
 	}
-	if kind := nicKind(want); nicKind(old) != kind || !sameNICSource(old, want) {
-		return unsupportedOperation("unable to change config on '%s' network type", kind)
-	}
 	inherit(want, old)
-	if a, b := bridgeOf(old), bridgeOf(want); a != b {
-		if err := moveTap(undo, want.Target, a, b); err != nil {
-			return err
-		}
+	if err := j.hostSide(def).claimPort(ctx, want, undo); err != nil {
+		return err
 	}
-	if !reflect.DeepEqual(old.Bandwidth, want.Bandwidth) && want.Target != nil && want.Target.Dev != "" {
-		dev, direct, before := want.Target.Dev, nicKind(want) == "direct", old.Bandwidth
-		undo.Add("limits of "+dev, func(context.Context) error { return limitLink(dev, before, direct) })
-		if err := limitLink(dev, want.Bandwidth, direct); err != nil {
-			return err
-		}
+	same, err := j.applyNIC(ctx, undo, old, want)
+	if err != nil {
+		return err
 	}
-	if was, is := linkUp(old), linkUp(want); was != is {
-		q := command.LinkState(want, is)
-		if err := j.mon.Execute(ctx, q.Execute, q.Arguments, nil); err != nil {
-			return err
-		}
+	if same {
+		j.drv.releasePort(want)
+		return nil
 	}
+	j.drv.releasePort(old)
 	*old = *want
 	j.now = def
 	return nil
 }
 
-func linkUp(n *libvirtxml.DomainInterface) bool { return n.Link == nil || n.Link.State != "down" }
+// applyNIC makes of the running interface old what want says. same tells that there was nothing to do.
+func (j *deviceJob) applyNIC(ctx context.Context, undo *kit.Undo, old, want *libvirtxml.DomainInterface) (same bool, err error) {
+	if kind := actualKind(want); kind == "hostdev" {
+		return false, unsupportedOperation("cannot change network interface type to '%s'", kind)
+	}
+	rebridge, err := nicConnection(old, want)
+	if err != nil {
+		return false, err
+	}
+	name, same := hostLink(want), true
+	if !reflect.DeepEqual(old.Bandwidth, want.Bandwidth) && limitable(want) && name != "" {
+		direct, before := actualKind(want) == "direct", old.Bandwidth
+		undo.Add("limits of "+name, func(context.Context) error { return limitLink(name, before, direct) })
+		if err := limitLink(name, want.Bandwidth, direct); err != nil {
+			return false, err
+		}
+		same = false
+	}
+	if rebridge {
+		if err := moveTap(ctx, undo, old, want, j.uuid.String()); err != nil {
+			return false, err
+		}
+		same = false
+	}
+	if isolated(old) != isolated(want) && bridgeOf(want) != "" {
+		bridge, was := bridgeOf(want), isolated(old)
+		if err := isolatePort(bridge, name, isolated(want)); err != nil {
+			return false, err
+		}
+		undo.Add("isolation of "+name, func(context.Context) error { return isolatePort(bridge, name, was) })
+		same = false
+	}
+	if !reflect.DeepEqual(filterOf(old), filterOf(want)) {
+		if err := j.changeFilter(ctx, undo, old, want); err != nil {
+			return false, err
+		}
+		same = false
+	}
+	if !reflect.DeepEqual(old.Coalesce, want.Coalesce) {
+		before := old.Coalesce
+		if err := coalesce(name, want.Coalesce, true); err != nil {
+			return false, err
+		}
+		undo.Add("coalescing of "+name, func(context.Context) error { return coalesce(name, before, true) })
+		same = false
+	}
+	if linkState(old) != linkState(want) {
+		q := command.LinkState(want, linkUp(want))
+		if err := j.mon.Execute(ctx, q.Execute, q.Arguments, nil); err != nil {
+			return false, err
+		}
+		same = false
+	}
+	return same, nil
+}
+
+// nicConnection tells whether an interface only has to move to another bridge, and refuses what would take more.
+func nicConnection(old, want *libvirtxml.DomainInterface) (rebridge bool, err error) {
+	was, is := actualKind(old), actualKind(want)
+	onBridge := func(kind string) bool { return kind == "network" || kind == "bridge" }
+	reconnect := false
+	if nicKind(old) == nicKind(want) && was == is {
+		switch nicKind(want) {
+		case "vhostuser", "server", "client", "mcast", "udp", "internal", "vdpa":
+			reconnect = !reflect.DeepEqual(old.Source, want.Source)
+		case "network":
+			if old.Source.Network.Network != want.Source.Network.Network {
+				reconnect, rebridge = virtualPort(want) != "", true
+			}
+		}
+	} else {
+		switch {
+		case onBridge(was) && onBridge(is):
+			rebridge = true
+		case was == "direct" && is == "direct":
+		default:
+			reconnect = true
+		}
+	}
+	if bridgeOf(old) != bridgeOf(want) {
+		reconnect, rebridge = reconnect || virtualPort(want) != "", true
+	}
+	oldDev, oldMode := directOf(old)
+	newDev, newMode := directOf(want)
+	if reconnect || oldDev != newDev || oldMode != newMode || !reflect.DeepEqual(old.VirtualPort, want.VirtualPort) {
+		return false, unsupportedOperation("unable to change config on '%s' network type", nicKind(want))
+	}
+	return rebridge && onBridge(is), nil
+}
+
+func linkUp(n *libvirtxml.DomainInterface) bool { return linkState(n) != "down" }
+
+func linkState(n *libvirtxml.DomainInterface) string {
+	if n.Link == nil {
+		return ""
+	}
+	return n.Link.State
+}
+
+func filterOf(n *libvirtxml.DomainInterface) libvirtxml.DomainInterfaceFilterRef {
+	if n.FilterRef == nil {
+		return libvirtxml.DomainInterfaceFilterRef{}
+	}
+	return *n.FilterRef
+}
 
 // inherit fills in what a document leaves to the running device.
 func inherit(want, old *libvirtxml.DomainInterface) {
@@ -75,37 +170,15 @@ func inherit(want, old *libvirtxml.DomainInterface) {
 	if want.Target == nil || want.Target.Dev == "" {
 		want.Target = old.Target
 	}
-	if want.MTU == nil {
-		want.MTU = old.MTU
-	}
 	if want.Boot == nil {
 		want.Boot = old.Boot
 	}
 }
 
-// sameNICSource tells whether both are connected to the same thing, but for the bridge, which can change.
-func sameNICSource(a, b *libvirtxml.DomainInterface) bool {
-	if a.Source == nil || b.Source == nil {
-		return a.Source == b.Source
-	}
-	switch {
-	case a.Source.Bridge != nil, a.Source.User != nil:
-		return true
-	case a.Source.Direct != nil:
-		return a.Source.Direct.Dev == b.Source.Direct.Dev && a.Source.Direct.Mode == b.Source.Direct.Mode
-	case a.Source.Network != nil:
-		return a.Source.Network.Network == b.Source.Network.Network && a.Source.Network.PortGroup == b.Source.Network.PortGroup
-	}
-	return reflect.DeepEqual(a.Source, b.Source)
-}
-
 // nicKeeps refuses a change of what cannot change, in libvirt's order.
 func nicKeeps(old, want *libvirtxml.DomainInterface) error {
-	if kind := nicKind(old); kind == "hostdev" {
+	if kind := actualKind(old); kind == "hostdev" {
 		return unsupportedOperation("cannot change config of '%s' network interface type", kind)
-	}
-	if kind := nicKind(want); kind == "hostdev" {
-		return unsupportedOperation("cannot change network interface type to '%s'", kind)
 	}
 	if a, b := nicMAC(old), nicMAC(want); a != b {
 		return unsupportedOperation("cannot change network interface mac address from %s to %s", a, b)
@@ -150,10 +223,17 @@ func nicKeeps(old, want *libvirtxml.DomainInterface) error {
 	if want.Boot != nil && (old.Boot == nil || old.Boot.Order != want.Boot.Order) {
 		return unsupportedOperation("cannot modify network device boot index setting")
 	}
-	if want.MTU != nil && (old.MTU == nil || old.MTU.Size != want.MTU.Size) {
+	if a, b := mtuOf(old), mtuOf(want); a != b {
 		return unsupportedOperation("cannot modify MTU")
 	}
 	return nil
+}
+
+func mtuOf(n *libvirtxml.DomainInterface) uint {
+	if n.MTU == nil {
+		return 0
+	}
+	return n.MTU.Size
 }
 
 func nicMAC(n *libvirtxml.DomainInterface) string {
@@ -203,22 +283,15 @@ func fileOf(r libvirtxml.DomainROM) string {
 }
 
 // moveTap takes a tap from one bridge to another.
-func moveTap(undo *kit.Undo, target *libvirtxml.DomainInterfaceTarget, from, to string) error {
-	bridge, err := netlink.LinkByName(to)
-	if err != nil {
+func moveTap(ctx context.Context, undo *kit.Undo, old, want *libvirtxml.DomainInterface, owner string) error {
+	from, to := bridgeOf(old), bridgeOf(want)
+	if from == "" || to == "" {
+		return liberr.New(liberr.FromQemu, liberr.InternalError, "Missing bridge name")
+	}
+	if !linkExists(to) {
 		return failedOperation("bridge %s doesn't exist", to)
 	}
-	if target == nil || target.Dev == "" {
-		return errors.New("the interface has no device on the host")
-	}
-	link, err := netlink.LinkByName(target.Dev)
-	if err != nil {
-		return liberr.System(liberr.FromNone, err, "Unable to find tap device %s", target.Dev)
-	}
-	before := link.Attrs().MasterIndex
-	if err := netlink.LinkSetMaster(link, bridge); err != nil {
-		return liberr.System(liberr.FromNone, err, "Unable to add bridge %s port %s", to, target.Dev)
-	}
-	undo.Add("back to bridge "+from, func(context.Context) error { return netlink.LinkSetMasterByIndex(link, before) })
-	return nil
+	before := *old
+	undo.Add("back to bridge "+from, func(ctx context.Context) error { return plugTap(ctx, &before, from, owner) })
+	return plugTap(ctx, want, to, owner)
 }

@@ -18,7 +18,7 @@ func Find(d *libvirtxml.Domain, dev *Device) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := treeOf(root).find(n)
+	found, err := treeOf(root).find(dev.sought(n))
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func Detach(d *libvirtxml.Domain, dev *Device) (*Device, error) {
 	err = edit(d, func(root *node) error {
 		def := treeOf(root)
 		def.reread()
-		found, err := def.find(n)
+		found, err := def.find(dev.sought(n))
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func Update(d *libvirtxml.Domain, dev *Device) (was, is *Device, err error) {
 	err = edit(d, func(root *node) error {
 		def := treeOf(root)
 		def.reread()
-		old, err := def.find(n)
+		old, err := def.find(dev.sought(n))
 		if err != nil {
 			if n.name == "disk" {
 				return liberr.New(liberr.FromQemu, liberr.InvalidArg, "target %s doesn't exist.", n.kid("target").get("dev"))
@@ -154,8 +154,11 @@ func (def *definition) findInterface(n *node) (*node, error) {
 	var found *node
 	for _, o := range def.devices.all("interface") {
 		have, _ := pciAddressOf(o)
-		if o.kid("mac").get("address") != mac || hasAddress && have != want || alias != "" && o.kid("alias").get("name") != alias {
+		if mac != "" && o.kid("mac").get("address") != mac || hasAddress && have != want || alias != "" && o.kid("alias").get("name") != alias {
 			continue
+		}
+		if found != nil && mac == "" {
+			return nil, liberr.New(liberr.FromQemu, liberr.OperationFailed, "multiple matching devices found")
 		}
 		if found != nil {
 			return nil, liberr.New(liberr.FromQemu, liberr.OperationFailed, "multiple devices matching MAC address %s found", mac)
@@ -169,6 +172,9 @@ func (def *definition) findInterface(n *node) (*node, error) {
 		}
 		if alias == "" {
 			alias = "(<null>)"
+		}
+		if mac == "" {
+			mac = "(<null>)"
 		}
 		return nil, deviceMissing("no device found at address '%s' matching MAC address '%s' and alias '%s'", place, mac, alias)
 	}

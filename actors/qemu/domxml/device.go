@@ -13,7 +13,8 @@ type Device struct {
 	Kind string // the element's name: "disk", "interface", ...
 	libvirtxml.DomainDeviceList
 
-	tree *node
+	tree   *node
+	anyMAC bool // the document of an interface names no address: the one it has was made up
 }
 
 func newDevice(n *node) (*Device, error) {
@@ -52,6 +53,7 @@ func ParseDevice(doc []byte, d *libvirtxml.Domain, env Env, flags ParseFlags) (*
 	grammar["devices"].kids[n.name].kind.arrange(n)
 	def := treeOf(root)
 	def.env, def.flags = &env, flags
+	anyMAC := n.name == "interface" && !n.kid("mac").has("address")
 	all := def.devices
 	def.devices = elem("devices")
 	def.devices.add(n)
@@ -70,7 +72,11 @@ func ParseDevice(doc []byte, d *libvirtxml.Domain, env Env, flags ParseFlags) (*
 		n.ensure("target")
 		serialDefaults(n)
 	}
-	return newDevice(n)
+	dev, err := newDevice(n)
+	if err == nil {
+		dev.anyMAC = anyMAC
+	}
+	return dev, err
 }
 
 // knowMachine fills in what the binary says about a domain that is known to fit it.
@@ -111,6 +117,16 @@ func (dev *Device) node() (*node, error) {
 		}
 	}
 	return nil, internalError("device of kind '%s' is empty", dev.Kind)
+}
+
+// sought is a device's node as what is looked for: without an address that the client did not name.
+func (dev *Device) sought(n *node) *node {
+	if !dev.anyMAC {
+		return n
+	}
+	n = n.clone()
+	n.drop("mac")
+	return n
 }
 
 func operationInvalid(format string, args ...any) error {
