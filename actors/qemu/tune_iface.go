@@ -90,6 +90,7 @@ func (d *domain) setInterfaceParameters(ctx actor.Context, r *call.Request, a *p
 	if err := checkParams(a.Params, spec); err != nil {
 		return err
 	}
+	drv := d.drv
 	return d.change(ctx, r, change{
 		flags: a.Flags,
 		check: func(def *libvirtxml.Domain, live bool) error {
@@ -107,7 +108,7 @@ func (d *domain) setInterfaceParameters(ctx actor.Context, r *call.Request, a *p
 			if err != nil {
 				return err
 			}
-			return limitLink(hostLink(n), mergeBandwidth(n.Bandwidth, a.Params), sharesHostView(n))
+			return drv.limitNIC(jc, n, mergeBandwidth(n.Bandwidth, a.Params))
 		},
 		edit: func(def *libvirtxml.Domain, _ bool) error {
 			n, err := findInterface(def, a.Device)
@@ -117,6 +118,42 @@ func (d *domain) setInterfaceParameters(ctx actor.Context, r *call.Request, a *p
 			return err
 		},
 	})
+}
+
+// limitNIC sets the limits of a running interface: its network keeps account of what is guaranteed, its host end enforces.
+func (s *shared) limitNIC(ctx context.Context, n *libvirtxml.DomainInterface, to *libvirtxml.DomainInterfaceBandwidth) error {
+	onPort := n.Source.Network != nil && n.Source.Network.PortID != ""
+	if !onPort && to != nil && to.Inbound != nil && to.Inbound.Floor != nil {
+		return unsupportedOperation("Invalid use of 'floor' on interface with MAC address %s - 'floor' is only supported for interface type 'network' with forward type 'nat', 'route', 'open' or none", nicMAC(n))
+	}
+	if onPort {
+		if err := s.limitPort(ctx, n, to); err != nil {
+			return err
+		}
+	}
+	err := limitLink(hostLink(n), to, sharesHostView(n))
+	if err != nil && onPort {
+		if back := s.limitPort(ctx, n, n.Bandwidth); back != nil {
+			s.env.Log.Warn().Err(back).Str("link", hostLink(n)).Msg("cannot give a network port its limits back")
+		}
+	}
+	return err
+}
+
+// limitPort tells the network the limits of one of its ports.
+func (s *shared) limitPort(ctx context.Context, n *libvirtxml.DomainInterface, b *libvirtxml.DomainInterfaceBandwidth) error {
+	net, err := s.network(ctx, n.Source.Network.Network)
+	if err != nil {
+		return err
+	}
+	args := &protocol.NetworkPortSetParametersArgs{Port: protocol.NetworkPort{Net: net, UUID: parseUUID(n.Source.Network.PortID)}}
+	for _, p := range listBandwidth(b) {
+		if p.Value.UI != 0 {
+			args.Params = append(args.Params, p)
+		}
+	}
+	_, err = s.ask(ctx, "network", protocol.NetworkPortSetParameters.Procedure, args)
+	return err
 }
 
 // mergeBandwidth is what the limits become: a direction that the client names is replaced, and one
