@@ -21,6 +21,7 @@ func (s *shared) bringUp(ctx context.Context, undo *kit.Undo, def *definition) (
 		f.ports = defaultPorts // shown by the running network
 	}
 	up := &started{status: newStatus(live)}
+	up.status.backend = s.firewall.name()
 	if tainted, err := s.hook(ctx, def, hookStart, ""); err != nil {
 		return nil, err
 	} else if tainted {
@@ -61,10 +62,10 @@ func (s *shared) bringUpBridge(ctx context.Context, undo *kit.Undo, def *definit
 	if err := prepareIPv6(def); err != nil {
 		return nil, err
 	}
-	if err := applyFirewall(def); err != nil {
+	if err := s.firewall.apply(ctx, nil, def); err != nil {
 		return nil, err
 	}
-	undo.Add("remove the firewall of "+def.bridge, func(context.Context) error { return removeFirewall(def.bridge) })
+	undo.Add("remove the firewall of "+def.bridge, func(ctx context.Context) error { return s.firewall.remove(ctx, def) })
 	for i := range def.ips {
 		if err := addAddress(def.bridge, &def.ips[i]); err != nil {
 			return nil, err
@@ -116,7 +117,7 @@ func (s *shared) takeDown(ctx context.Context, def *definition, proc *process) {
 	}
 	switch {
 	case def.ownBridge():
-		note("remove firewall rules", removeFirewall(def.bridge))
+		note("remove firewall rules", s.firewall.remove(ctx, def))
 		note("delete the bridge", deleteBridge(def.bridge))
 		note("remove the list of MAC addresses", os.Remove(s.dnsmasqPath(def.bridge, ".macs")))
 	case def.bandwidth != nil && def.bridge != "":

@@ -15,7 +15,6 @@ import (
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/disk"
 	"virtree/actors/internal/kit"
-	"virtree/actors/internal/nftwatch"
 	"virtree/supervisors"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
@@ -33,12 +32,13 @@ type driver struct {
 	byName                map[string]*entry
 	byChild               map[string]*entry
 	desk                  branch.Desk
-	watch                 *nftwatch.Watch // of the firewall; nil until there is a network of ours to protect
+	unwatch               func() // ends the watch of the firewall; nil until there is a network of ours to protect
 }
 
 // shared is what the branch and its networks have in common. It is constant.
 type shared struct {
-	env *branch.Env
+	env      *branch.Env
+	firewall firewall // set when the driver loads, before there is any network
 }
 
 // entry is one network as the index knows it.
@@ -83,7 +83,9 @@ func (d *driver) Receive(ctx actor.Context) {
 	case *actor.Started:
 		d.load(ctx)
 	case *actor.Stopping, *actor.Restarting:
-		d.watch.Close()
+		if d.unwatch != nil {
+			d.unwatch()
+		}
 	default:
 		if !d.bus.Receive(ctx) {
 			kit.Unhandled(ctx, m)
@@ -172,8 +174,8 @@ func (d *driver) update(ctx actor.Context, s summary) {
 		return
 	}
 	e.summary, e.pending = s, false
-	if s.Active && s.Bridges[1] != "" && d.watch == nil {
-		d.watch = watchRules(ctx.ActorSystem(), ctx.Self(), d.shared.env.Log)
+	if s.Active && s.Bridges[1] != "" && d.unwatch == nil {
+		d.unwatch = watchRules(ctx.ActorSystem(), ctx.Self(), d.shared.env.Log, d.shared.firewall.name())
 	}
 }
 
@@ -318,6 +320,12 @@ type onDisk struct {
 	seed seed
 }
 
+// loaded is what the start of the driver found.
+type loaded struct {
+	found    []*onDisk
+	firewall firewall
+}
+
 // load finds all networks on disk and starts their actors.
 func (d *driver) load(ctx actor.Context) {
 	s := d.shared
@@ -325,13 +333,17 @@ func (d *driver) load(ctx actor.Context) {
 		if err := s.prepare(); err != nil {
 			s.env.Log.Error().Err(err).Msg("cannot make the driver's folders")
 		}
-		return s.scan(), nil
+		return &loaded{s.scan(), s.configuredFirewall()}, nil
 	}, func(ctx actor.Context, out any, err error) {
 		if err != nil {
 			s.env.Log.Error().Err(err).Msg("cannot read the networks' definitions")
 		}
-		found, _ := out.([]*onDisk)
-		for _, f := range found {
+		l, ok := out.(*loaded)
+		if !ok {
+			l = &loaded{nil, nftablesBackend{}}
+		}
+		s.firewall = l.firewall
+		for _, f := range l.found {
 			e, err := d.spawn(ctx, f.name, f.uuid, &f.seed)
 			if err != nil {
 				s.env.Log.Error().Err(err).Str("network", f.name).Msg("cannot load a network")

@@ -2,13 +2,17 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"virtree/actors/internal/kit"
+	"virtree/sockets/config"
 	"virtree/wire/protocol"
 )
 
@@ -18,6 +22,47 @@ import (
 //
 // Compat: libvirt's accept rules for DHCP and DNS on the host's INPUT chain have no counterpart: in nftables an accept
 // ends one table only and cannot overrule another one's drop.
+
+// firewall is a backend: what keeps the rules of networks in the kernel. Its methods block.
+type firewall interface {
+	name() string // as network.conf and status files have it
+	// apply brings the rules of one definition, nil for none, to those of another.
+	apply(ctx context.Context, before, after *definition) error
+	// remove takes the rules of a definition away; what is not there is no error.
+	remove(ctx context.Context, def *definition) error
+	// intact tells whether nobody else removed any.
+	intact(ctx context.Context, def *definition) bool
+}
+
+// Names of the backends.
+const (
+	backendNFTables = "nftables"
+	backendIptables = "iptables"
+)
+
+// firewallOf is the backend of that name.
+func (s *shared) firewallOf(name string) firewall {
+	if name == backendIptables {
+		return &iptables{lock: s.env.Paths.DriverRun("network")}
+	}
+	return nftablesBackend{}
+}
+
+// configuredFirewall is the backend that network.conf asks for, nftables when it says nothing.
+func (s *shared) configuredFirewall() firewall {
+	path, backend := s.env.Paths.ConfFile("network"), backendNFTables
+	f, err := config.Read(path)
+	if err == nil {
+		err = f.String("firewall_backend", &backend)
+	}
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		s.env.Log.Error().Err(err).Str("file", path).Msg("cannot read the network driver's configuration")
+	case backend != backendNFTables && backend != backendIptables:
+		s.env.Log.Error().Str("file", path).Str("firewall_backend", backend).Msg("unknown firewall backend; nftables is used")
+	}
+	return s.firewallOf(backend)
+}
 
 const tablePrefix = "virtree_network_"
 
@@ -107,6 +152,11 @@ func (d *definition) rules(six bool) (out []rule) {
 	return append(out, nat...)
 }
 
+// otherRules tells whether the firewall of a definition is not that of another one.
+func (d *definition) otherRules(o *definition) bool {
+	return d.serves(false) != o.serves(false) || !slices.Equal(d.rules(false), o.rules(false)) || !slices.Equal(d.rules(true), o.rules(true))
+}
+
 // defaultPorts are what translated traffic comes from: those below 1024 are what servers trust, so a guest's traffic must
 // not come from one.
 var defaultPorts = [2]uint16{1024, 65535}
@@ -150,11 +200,11 @@ func (n *network) repairRules(ctx actor.Context) {
 				return nil, nil
 			}
 			def := n.live.def
-			return func(context.Context, *kit.Undo) (any, error) {
-				if firewallIntact(def) {
+			return func(jc context.Context, _ *kit.Undo) (any, error) {
+				if drv.firewall.intact(jc, def) {
 					return false, nil
 				}
-				return true, applyFirewall(def)
+				return true, drv.firewall.apply(jc, def, def)
 			}, nil
 		},
 		apply: func(n *network, _ actor.Context, out any) (protocol.Encoder, error) {

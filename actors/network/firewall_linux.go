@@ -1,9 +1,13 @@
 package network
 
 import (
+	"context"
 	"encoding/binary"
 	"net/netip"
+	"os/exec"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/nftables"
@@ -27,8 +31,13 @@ func firewallError(bridge string, err error) error {
 	return liberr.New(from, liberr.InternalError, "Failed to apply firewall rules for bridge '%s': %s", bridge, err).WithCause(err)
 }
 
-// applyFirewall replaces the network's tables in one transaction: at no moment is there less than before or after.
-func applyFirewall(def *definition) error {
+// nftablesBackend keeps the rules in tables of our own.
+type nftablesBackend struct{}
+
+func (nftablesBackend) name() string { return backendNFTables }
+
+// apply replaces the network's tables in one transaction: at no moment is there less than before or after.
+func (nftablesBackend) apply(_ context.Context, _, def *definition) error {
 	c, err := nftables.New()
 	if err != nil {
 		return firewallError(def.bridge, err)
@@ -71,8 +80,9 @@ func chainsOf(t *nftables.Table) map[string]*nftables.Chain {
 	}
 }
 
-// removeFirewall removes the tables of a bridge; what is not there is no error.
-func removeFirewall(bridge string) error {
+// remove removes the tables of the network's bridge.
+func (nftablesBackend) remove(_ context.Context, def *definition) error {
+	bridge := def.bridge
 	c, err := nftables.New()
 	if err != nil {
 		return firewallError(bridge, err)
@@ -85,9 +95,9 @@ func removeFirewall(bridge string) error {
 	return firewallError(bridge, c.Flush())
 }
 
-// firewallIntact tells whether each chain has as many rules as it should. A rule that somebody replaced by another one is
-// that somebody's will.
-func firewallIntact(def *definition) bool {
+// intact tells whether each chain has as many rules as it should. A rule that somebody replaced by another one is that
+// somebody's will.
+func (nftablesBackend) intact(_ context.Context, def *definition) bool {
 	c, err := nftables.New()
 	if err != nil {
 		return false
@@ -189,16 +199,50 @@ func matchNet(offset uint32, p netip.Prefix, op expr.CmpOp) []expr.Any {
 	}
 }
 
-// watchRules tells the branch of every removal by somebody else that concerns a table of ours, until it is closed.
-func watchRules(system *actor.ActorSystem, branch *actor.PID, log zerolog.Logger) *nftwatch.Watch {
-	return nftwatch.Start(log, func(tables []string) {
+// watchRules tells the branch of every removal by somebody else that concerns rules of a backend, until it is stopped.
+func watchRules(system *actor.ActorSystem, branch *actor.PID, log zerolog.Logger, backend string) (stop func()) {
+	all := func() { system.Root.Send(branch, &tableGone{}) }
+	if backend == backendIptables && legacyIptables() {
+		return pollRules(all)
+	}
+	w := nftwatch.Start(log, func(tables []string) {
 		if tables == nil {
-			system.Root.Send(branch, &tableGone{})
+			all()
 		}
 		for _, t := range tables {
-			if bridge, ours := strings.CutPrefix(t, tablePrefix); ours {
+			if backend == backendIptables {
+				if slices.Contains(ipTableNames, t) { // all networks are in it
+					all()
+					return
+				}
+			} else if bridge, ours := strings.CutPrefix(t, tablePrefix); ours {
 				system.Root.Send(branch, &tableGone{bridge})
 			}
 		}
 	})
+	return w.Close
+}
+
+// legacyIptables tells whether iptables is the old one, of whose rules the kernel tells nobody.
+func legacyIptables() bool {
+	out, err := exec.Command("iptables", "--version").Output()
+	return err == nil && strings.Contains(string(out), "legacy")
+}
+
+// pollRules looks every second.
+func pollRules(look func()) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				look()
+			}
+		}
+	}()
+	return cancel
 }

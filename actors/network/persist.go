@@ -62,6 +62,7 @@ type status struct {
 	classes map[uint]bool // of tc, given to ports; 0, 1 and 2 are never given
 	floor   uint64        // sum of the floors of all ports
 	taints  []string
+	backend string // of the firewall that has its rules
 }
 
 func newStatus(def *definition) *status {
@@ -88,6 +89,7 @@ func (st *status) format() string {
 	for _, t := range st.taints {
 		w.line("<taint flag='%s'/>", t)
 	}
+	w.line("<firewall backend='%s'/>", st.backend)
 	w.network(st.def, &liveFacts{})
 	w.out()
 	w.line("</networkstatus>")
@@ -109,6 +111,10 @@ func parseStatus(text string) (*status, error) {
 		return nil, err
 	}
 	st := newStatus(def)
+	// libvirt's own file, which says nothing, means the rules that libvirt has made.
+	if st.backend = root.kid("firewall").get("backend"); st.backend == "" {
+		st.backend = backendIptables
+	}
 	if b, ok := root.kid("class_id").attr("bitmap"); ok {
 		for _, id := range parseBitmap(b) {
 			st.classes[id] = true

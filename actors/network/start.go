@@ -169,7 +169,7 @@ type adopted struct {
 }
 
 // adopt looks what of a network still stands: its bridge, its dnsmasq, its ports. What stands is not touched.
-func (s *shared) adopt(_ context.Context, sd *seed) (*adopted, error) {
+func (s *shared) adopt(ctx context.Context, sd *seed) (*adopted, error) {
 	if sd.status == nil {
 		return &adopted{ports: map[protocol.UUID]*port{}}, nil
 	}
@@ -180,6 +180,17 @@ func (s *shared) adopt(_ context.Context, sd *seed) (*adopted, error) {
 		return &adopted{ports: map[protocol.UUID]*port{}}, nil
 	}
 	a := &adopted{status: sd.status, ports: s.readPorts(def.name)}
+	if old := sd.status.backend; def.ownBridge() && old != s.firewall.name() {
+		// The new backend puts its rules in when the network looks after them.
+		if err := s.firewallOf(old).remove(ctx, def); err != nil {
+			return nil, err
+		}
+		a.status = sd.status.clone()
+		a.status.backend = s.firewall.name()
+		if err := s.storeStatus(a.status); err != nil {
+			return nil, err
+		}
+	}
 	if def.ownBridge() {
 		a.proc = findProcess(s.runPath(def.name, ".pid"), s.dnsmasqPath(def.name, ".conf"))
 	}

@@ -81,8 +81,8 @@ func (c *change) restarts() bool {
 // it is the old one.
 func (s *shared) updateLive(ctx context.Context, before, after *definition, old *process, restart bool) (fresh *process, err error) {
 	if after.ownBridge() {
-		if !slices.Equal(before.rules(false), after.rules(false)) || !slices.Equal(before.rules(true), after.rules(true)) {
-			if err := applyFirewall(after); err != nil {
+		if after.otherRules(before) {
+			if err := s.firewall.apply(ctx, before, after); err != nil {
 				return nil, err
 			}
 		}
