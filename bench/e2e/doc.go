@@ -31,5 +31,11 @@
 //	latency save|check NAME   the median of a call, now against before
 //	fault KIND [FLAG...] PATH virtree fault, in a tree started with --allow-faults
 //	soak connects|starts N    again and again, with memory and descriptors before and after
+//	box ARG...                a program in the box, where the tree's links are
+//	box-start ARG..., box-stop   some that stay in the background; end them all
+//	clock start|check TIME    no more than that has gone by
+//	host save|check           what there is in the box beside the tree: links, rules, processes;
+//	                          nothing has come or gone since
+//	lease VAR NAME            the address that the guest has by its network's lease
 //	capture start|check       record the traffic of $CAPTURE and have tshark decode it
 package e2e

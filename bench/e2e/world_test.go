@@ -26,6 +26,9 @@ type world struct {
 	churn   *churn
 	capture *capture
 	before  map[string]time.Duration
+	started []*lab.Proc // by box-start
+	clock   time.Time
+	found   string // the box's links, rules and programs when the script looked
 }
 
 type worldKey struct{}
@@ -90,6 +93,12 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"fault":      cmdFault,
 	"soak":       cmdSoak,
 	"capture":    cmdCapture,
+	"box":        cmdBox,
+	"box-start":  cmdBoxStart,
+	"box-stop":   cmdBoxStop,
+	"clock":      cmdClock,
+	"host":       cmdHost,
+	"lease":      cmdLease,
 }
 
 func noNeg(ts *testscript.TestScript, neg bool, args []string, n int) {

@@ -170,7 +170,7 @@ func launch(o order) (int, error) {
 // on until there are none.
 func bury() {
 	for {
-		for _, pid := range descendants(os.Getpid()) {
+		for _, pid := range Descendants(os.Getpid()) {
 			syscall.Kill(pid, syscall.SIGCONT)
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
@@ -181,9 +181,9 @@ func bury() {
 	}
 }
 
-// descendants lists the living processes below root. A process may be a zombie and
+// Descendants lists the living processes below root. A process may be a zombie and
 // still have children: they stay its own until its last thread has ended.
-func descendants(root int) []int {
+func Descendants(root int) []int {
 	children, dead := map[int][]int{}, map[int]bool{}
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {

@@ -63,7 +63,7 @@ func (t *Target) DaemonPIDs() []int {
 		want = real
 	}
 	var pids []int
-	for _, pid := range descendants(t.Box.PID()) {
+	for _, pid := range Descendants(t.Box.PID()) {
 		exe, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
 		if err != nil {
 			continue
@@ -98,7 +98,7 @@ func CommandLine(pid int) []string {
 
 // QEMU finds the process of a running guest by its -name argument.
 func (t *Target) QEMU(domain string) (int, error) {
-	for _, pid := range descendants(t.Box.PID()) {
+	for _, pid := range Descendants(t.Box.PID()) {
 		args := CommandLine(pid)
 		for i, a := range args {
 			if a == "-name" && i+1 < len(args) {
