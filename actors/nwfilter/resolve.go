@@ -109,7 +109,7 @@ func (c catalogue) root(name string) (*filter, error) {
 
 // missing lists the uses of variables, in a tree of filters, that have no value, as they are written. A value from above
 // goes before the one that a reference gives.
-func (c catalogue) missing(name string, vars def.Params) (map[string]bool, error) {
+func (c catalogue) missing(root string, vars def.Params) (map[string]bool, error) {
 	absent, visits := map[string]bool{}, 0
 	var walk func(name string, vars def.Params) error
 	walk = func(name string, vars def.Params) error {
@@ -118,7 +118,7 @@ func (c catalogue) missing(name string, vars def.Params) (map[string]bool, error
 			return err
 		}
 		if visits++; visits > maxVisits {
-			return liberr.New(from, liberr.InternalError, "filter '%s' is referenced in too many ways", name)
+			return liberr.New(from, liberr.InternalError, "filter '%s' refers to others in too many ways", root)
 		}
 		return f.Variables(func(a def.Access) {
 			if !a.Resolves(vars) {
@@ -133,7 +133,7 @@ func (c catalogue) missing(name string, vars def.Params) (map[string]bool, error
 			return walk(r.Filter, below)
 		})
 	}
-	return absent, walk(name, vars)
+	return absent, walk(root, vars)
 }
 
 // resolve makes the program of a port, or says how its address must be learned before there can be one.

@@ -24,13 +24,12 @@ func differ(t *testing.T, l *lab, r *reference, scenes []scene, docs ...string) 
 	if err := first.Unmarshal(docs[0]); err != nil {
 		t.Fatal(err)
 	}
-	b := NFTables(Options{})
+	b := backend(t)
 	p, err := Compile(&Binding{Port: "vnet0", MAC: "52:54:00:00:00:00", Root: all[first.Name], Vars: variables(),
 		Filters: func(name string) *libvirtxml.NWFilter { return all[name] }})
 	if err == nil {
 		err = b.Apply(t.Context(), p)
 	}
-	defer func() { _ = b.Remove(t.Context(), "vnet0") }()
 	var here map[string]string
 	if err == nil {
 		here = l.play(scenes)

@@ -3,6 +3,8 @@ package rules
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -14,29 +16,91 @@ import (
 
 // encoder turns rules into the kernel's form for one table.
 type encoder struct {
-	family nftables.TableFamily
-	// net: accepting means going back to the base chain, where the port at the other end of the bridge has its say.
-	net bool
-	six bool                              // net: the chain is of IPv6
+	six bool // the chain is of IPv6
 	set func(name string) (uint16, error) // finds a set of the ipset tool
 }
 
 // maxComment is how much of a comment nft shows.
 const maxComment = 127
 
-// exprs is the rule's conditions and its verdict. A rule that goes on to the next one has no effect, and is none.
-func (e *encoder) exprs(r *rule, subChain func(string) string) ([]expr.Any, error) {
-	if r.verdict == goOn {
-		return nil, nil
-	}
-	out := make([]expr.Any, 0, 2*len(r.matches)+2)
-	for i := range r.matches {
-		m, err := e.match(&r.matches[i])
-		if err != nil {
-			return nil, err
+// chain adds a chain with its rules, and those that parts of it are folded into. If there is nothing to return to, as in
+// a root chain, returning is accepting.
+func (e *encoder) chain(b *batch, t *nftables.Table, name string, rules []rule, root bool, subChain func(string) string) error {
+	b.addChain(t, name, nil, 0)
+	if root {
+		rules = slices.Clone(rules)
+		for i := range rules {
+			if rules[i].verdict == goBack {
+				rules[i].verdict = accept
+			}
 		}
-		out = append(out, m...)
 	}
+	for n, f := range fold(rules) {
+		into := name
+		if f.common != nil {
+			into = fmt.Sprintf("%s-%d", name, n)
+			b.addChain(t, into, nil, 0)
+			lead := rule{matches: f.common, verdict: jump, sub: into}
+			if err := e.rule(b, t, name, &lead, func(s string) string { return s }); err != nil {
+				return err
+			}
+		}
+		for i := range f.rules {
+			if err := e.rule(b, t, into, &f.rules[i], subChain); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rule adds a rule to a chain. One that goes on to the next rule has no effect, and is none.
+func (e *encoder) rule(b *batch, t *nftables.Table, chain string, r *rule, subChain func(string) string) error {
+	if r.verdict == goOn {
+		return nil
+	}
+	at := b.beginRule(t, chain)
+	proto := uint16(0)
+	for i := range r.matches {
+		m := &r.matches[i]
+		key := cachedMatch{*m, t.Family, e.six}
+		data, known := b.cached[key]
+		if !known {
+			list, err := e.match(m)
+			if err != nil {
+				return err
+			}
+			start := len(b.buf)
+			if err := b.exprs(t.Family, list...); err != nil {
+				return err
+			}
+			data = slices.Clone(b.buf[start:])
+			b.cached[key] = data
+		} else {
+			b.buf = append(b.buf, data...)
+		}
+		if m.field == arpGratuitous {
+			proto = arpProto(r)
+		}
+	}
+	if err := b.exprs(t.Family, e.verdict(r, subChain)); err != nil {
+		return err
+	}
+	b.endRule(at, comment(r), proto)
+	return nil
+}
+
+// arpProto is the type of frames that a rule of ARP or RARP is for, as ebtables' match wants to be told: in network order.
+func arpProto(r *rule) uint16 {
+	for i := range r.matches {
+		if m := &r.matches[i]; m.field == etherType && !m.negated {
+			return binary.NativeEndian.Uint16(m.a[:2])
+		}
+	}
+	return 0
+}
+
+func (e *encoder) verdict(r *rule, subChain func(string) string) expr.Any {
 	kind := expr.VerdictAccept
 	switch r.verdict {
 	case drop:
@@ -46,17 +110,13 @@ func (e *encoder) exprs(r *rule, subChain func(string) string) ([]expr.Any, erro
 		if e.six {
 			unreachable = 4
 		}
-		return append(out, &expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: unreachable}), nil
+		return &expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: unreachable}
 	case goBack:
 		kind = expr.VerdictReturn
 	case jump:
-		return append(out, &expr.Verdict{Kind: expr.VerdictJump, Chain: subChain(r.sub)}), nil
-	default:
-		if e.net {
-			kind = expr.VerdictReturn
-		}
+		return &expr.Verdict{Kind: expr.VerdictJump, Chain: subChain(r.sub)}
 	}
-	return append(out, &expr.Verdict{Kind: kind}), nil
+	return &expr.Verdict{Kind: kind}
 }
 
 func comment(r *rule) []byte {

@@ -68,7 +68,9 @@ func families(able *abilities) []family {
 		to := func(chain string) []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}} }
 		return family{family: f, kinds: kinds, bases: []baseChain{
 			{name: chainFrom}, {name: chainTo},
-			{name: "forward", hook: nftables.ChainHookForward, rules: [][]expr.Any{to(chainFrom), to(chainTo)}},
+			// two at one hook, since accepting what a port sent leaves it to the other port whether it gets it
+			{name: "forward-from", hook: nftables.ChainHookForward, rules: [][]expr.Any{to(chainFrom)}},
+			{name: "forward-to", hook: nftables.ChainHookForward, priority: 1, rules: [][]expr.Any{to(chainTo)}},
 			{name: "input", hook: nftables.ChainHookInput, rules: [][]expr.Any{to(chainFrom)}},
 		}}
 	}
@@ -99,7 +101,7 @@ type kernel struct {
 }
 
 func readKernel() (*kernel, error) {
-	c, err := open()
+	c, err := nftables.New(nftables.AsLasting())
 	if err != nil {
 		return nil, err
 	}

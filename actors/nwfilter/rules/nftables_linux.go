@@ -153,17 +153,15 @@ type abilities struct {
 // probe asks the kernel by adding and removing a table in one transaction.
 func probe() (*abilities, error) {
 	try := func(e expr.Any) (bool, error) {
-		c, err := open()
-		if err != nil {
+		b := newBatch()
+		t := &nftables.Table{Name: tableName + "_probe", Family: nftables.TableFamilyBridge}
+		b.addTable(t)
+		b.addChain(t, "probe", nftables.ChainHookPrerouting, 0)
+		if err := b.addRule(t, "probe", e); err != nil {
 			return false, err
 		}
-		defer func() { _ = c.CloseLasting() }()
-		t := c.AddTable(&nftables.Table{Name: tableName + "_probe", Family: nftables.TableFamilyBridge})
-		ch := c.AddChain(&nftables.Chain{Name: "probe", Table: t, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting,
-			Priority: nftables.ChainPriorityFilter})
-		c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: []expr.Any{e}})
-		c.DelTable(t)
-		err = c.Flush()
+		b.deleteTable(t)
+		err := b.commit()
 		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
 			return false, err
 		}
@@ -176,20 +174,4 @@ func probe() (*abilities, error) {
 	}
 	a.bridgeReject, err = try(&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: 1})
 	return &a, err
-}
-
-// buffers is what a netlink socket may hold: a transaction of all the rules that programs can have, and its
-// acknowledgements. It is a limit, not an allocation.
-const buffers = 1 << 29
-
-// open opens a connection for transactions of any size.
-func open() (*nftables.Conn, error) {
-	return nftables.New(nftables.AsLasting(), nftables.WithSockOptions(widen))
-}
-
-func widen[C interface {
-	SetReadBuffer(bytes int) error
-	SetWriteBuffer(bytes int) error
-}](c C) error {
-	return errors.Join(c.SetReadBuffer(buffers), c.SetWriteBuffer(buffers))
 }

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"context"
 	"testing"
 
 	"libvirt.org/go/libvirtxml"
@@ -46,9 +47,24 @@ func compileRules(t testing.TB, port string, rules string) (*Program, error) {
 			"C": {"7", "8", "9"}, "M": {"255.255.255.0"}}})
 }
 
+// backend is one whose rules go with the test.
+func backend(t testing.TB) Backend {
+	b := NFTables(Options{Warn: func(m string) { t.Log(m) }})
+	t.Cleanup(func() {
+		ports, err := b.Ports(context.Background())
+		if err == nil {
+			err = b.Remove(context.Background(), ports...)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
 func TestFirst(t *testing.T) {
 	l := newLab(t, 2)
-	b := NFTables(Options{})
+	b := backend(t)
 	f := packet(0, 1, "10.0.0.1", "10.0.0.2", 17, 0, udp(5, 6, "hello"))
 	if !l.passes(0, 1, f) {
 		t.Error("unfiltered")

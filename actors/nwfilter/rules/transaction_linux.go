@@ -85,31 +85,30 @@ func (w *wanted) home(k kind, c *chain) nftables.TableFamily {
 
 // commit changes the kernel in one transaction.
 func (w *wanted) commit() error {
-	c, err := open()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.CloseLasting() }()
+	b := newBatch()
 	for _, f := range w.families {
 		if !w.changed[f.family] {
 			continue
 		}
-		if err := w.write(c, f); err != nil {
+		if err := w.write(b, f); err != nil {
 			return err
 		}
 	}
-	return c.Flush()
+	if b.empty() {
+		return nil
+	}
+	return b.commit()
 }
 
 // write adds one family's part to the transaction.
-func (w *wanted) write(c *nftables.Conn, f family) error {
+func (w *wanted) write(b *batch, f family) error {
 	now, ports := w.now.tables[f.family], w.ports[f.family]
 	t := &nftables.Table{Name: tableName, Family: f.family}
 	if !now.present {
-		w.frame(c, t, f)
+		if err := makeTable(b, t, f); err != nil {
+			return err
+		}
 	}
-	chainNamed := func(name string) *nftables.Chain { return &nftables.Chain{Name: name, Table: t} }
-
 	used := map[string]bool{}
 	for _, k := range f.kinds {
 		for _, name := range ports[k] {
@@ -120,39 +119,26 @@ func (w *wanted) write(c *nftables.Conn, f family) error {
 		if !used[name] || now.chains[name] {
 			continue
 		}
-		if err := writeChain(c, t, name, w.chains[f.family][name]); err != nil {
+		if err := writeChain(b, t, name, w.chains[f.family][name]); err != nil {
 			return err
 		}
 	}
-
 	for _, k := range f.kinds {
-		var gone, come []nftables.SetElement
-		for port, name := range now.ports[k] {
-			if ports[k][port] != name {
-				gone = append(gone, nftables.SetElement{Key: linkName(port)})
-			}
+		was, is := now.ports[k], ports[k]
+		other := func(a, b map[string]string) []string {
+			return slices.DeleteFunc(slices.Sorted(maps.Keys(a)), func(port string) bool { return a[port] == b[port] })
 		}
-		for port, name := range ports[k] {
-			if now.ports[k][port] != name {
-				come = append(come, nftables.SetElement{Key: linkName(port), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: name}})
-			}
-		}
-		for batch := range slices.Chunk(gone, elementsAtOnce) {
-			if err := c.SetDeleteElements(portMap(t, k), batch); err != nil {
-				return err
-			}
-		}
-		for batch := range slices.Chunk(come, elementsAtOnce) {
-			if err := c.SetAddElements(portMap(t, k), batch); err != nil {
-				return err
-			}
-		}
+		b.elements(t, kindNames[k], other(was, is), nil)
+		b.elements(t, kindNames[k], other(is, was), is)
 	}
 	if f.family != nftables.TableFamilyBridge {
-		w.lead(c, chainNamed(chainFrom), ports[f.kinds[0]], false)
-		w.lead(c, chainNamed(chainTo), ports[f.kinds[1]], true)
+		if err := lead(b, t, chainFrom, ports[f.kinds[0]], false); err != nil {
+			return err
+		}
+		if err := lead(b, t, chainTo, ports[f.kinds[1]], true); err != nil {
+			return err
+		}
 	}
-
 	// What nobody is led into any more goes: rules first, since they lead from one such chain to another.
 	var dead []string
 	for name := range now.chains {
@@ -162,42 +148,38 @@ func (w *wanted) write(c *nftables.Conn, f family) error {
 	}
 	slices.Sort(dead)
 	for _, name := range dead {
-		c.FlushChain(chainNamed(name))
+		b.flush(t, name)
 	}
 	for _, name := range dead {
-		c.DelChain(chainNamed(name))
+		b.deleteChain(t, name)
 	}
 	return nil
 }
 
-// elementsAtOnce is how many elements of a map fit into one message, whose attributes have lengths of 16 bits.
-const elementsAtOnce = 256
-
-// frame makes the table, its maps and its base chains.
-func (w *wanted) frame(c *nftables.Conn, t *nftables.Table, f family) {
-	c.AddTable(t)
-	sets := map[kind]*nftables.Set{}
-	for _, k := range f.kinds {
-		sets[k] = portMap(t, k)
-		_ = c.AddSet(sets[k], nil) // it complains of what we do not ask for
+// makeTable makes the table, its maps and its base chains.
+func makeTable(b *batch, t *nftables.Table, f family) error {
+	b.addTable(t)
+	for i, k := range f.kinds {
+		b.addPortMap(t, kindNames[k], uint32(i+1))
 	}
-	for _, b := range f.bases {
-		ch := &nftables.Chain{Name: b.name, Table: t}
-		if b.hook != nil {
-			ch.Type, ch.Hooknum, ch.Priority = nftables.ChainTypeFilter, b.hook, nftables.ChainPriorityRef(b.priority)
+	for _, base := range f.bases {
+		b.addChain(t, base.name, base.hook, base.priority)
+		for _, e := range base.rules {
+			if err := b.addRule(t, base.name, e...); err != nil {
+				return err
+			}
 		}
-		c.AddChain(ch)
-		for _, e := range b.rules {
-			c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: e})
-		}
-		for _, k := range b.kinds {
-			c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: leadByMap(sets[k], k)})
+		for _, k := range base.kinds {
+			if err := b.addRule(t, base.name, leadByMap(k)...); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // leadByMap leads packets into the chain of their port.
-func leadByMap(s *nftables.Set, k kind) []expr.Any {
+func leadByMap(k kind) []expr.Any {
 	var e []expr.Any
 	ether := uint16(etherIPv4)
 	switch k {
@@ -213,42 +195,32 @@ func leadByMap(s *nftables.Set, k kind) []expr.Any {
 		key = expr.MetaKeyOIFNAME
 	}
 	return append(e, &expr.Meta{Key: key, Register: 1},
-		&expr.Lookup{SourceRegister: 1, DestRegister: 0, IsDestRegSet: true, SetID: s.ID, SetName: s.Name})
+		&expr.Lookup{SourceRegister: 1, DestRegister: 0, IsDestRegSet: true, SetName: kindNames[k]})
 }
 
 // lead fills a chain of the IP hooks anew: a rule for each port.
-func (w *wanted) lead(c *nftables.Conn, ch *nftables.Chain, ports map[string]string, out bool) {
-	c.FlushChain(ch)
+func lead(b *batch, t *nftables.Table, chain string, ports map[string]string, out bool) error {
+	b.flush(t, chain)
 	for _, port := range slices.Sorted(maps.Keys(ports)) {
-		c.AddRule(&nftables.Rule{Table: ch.Table, Chain: ch,
-			Exprs: []expr.Any{physdev(port, out), &expr.Verdict{Kind: expr.VerdictGoto, Chain: ports[port]}}})
-	}
-}
-
-func writeChain(c *nftables.Conn, t *nftables.Table, name string, n namedChain) error {
-	e := &encoder{family: t.Family, net: n.kind != linkIn && n.kind != linkOut, six: n.kind == netIn6 || n.kind == netOut6, set: findIPSet}
-	root := c.AddChain(&nftables.Chain{Name: name, Table: t})
-	subName := func(sub string) string { return name + "-" + sub }
-	write := func(ch *nftables.Chain, rules []rule) error {
-		for i := range rules {
-			x, err := e.exprs(&rules[i], subName)
-			if err != nil {
-				return err
-			}
-			if x != nil {
-				c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: x, UserData: comment(&rules[i])})
-			}
-		}
-		return nil
-	}
-	for _, sub := range n.chain.subs {
-		ch := c.AddChain(&nftables.Chain{Name: subName(sub.name), Table: t})
-		if err := write(ch, sub.rules); err != nil {
+		if err := b.addRule(t, chain, physdev(port, out), &expr.Verdict{Kind: expr.VerdictGoto, Chain: ports[port]}); err != nil {
 			return err
 		}
-		c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}})
 	}
-	return write(root, n.chain.rules)
+	return nil
+}
+
+func writeChain(b *batch, t *nftables.Table, name string, n namedChain) error {
+	e := &encoder{six: n.kind == netIn6 || n.kind == netOut6, set: findIPSet}
+	subName := func(sub string) string { return name + "-" + sub }
+	for _, sub := range n.chain.subs {
+		if err := e.chain(b, t, subName(sub.name), sub.rules, false, subName); err != nil {
+			return err
+		}
+		if err := b.addRule(t, subName(sub.name), &expr.Verdict{Kind: expr.VerdictAccept}); err != nil {
+			return err
+		}
+	}
+	return e.chain(b, t, name, n.chain.rules, true, subName)
 }
 
 // rootOf tells which root chain a chain belongs to, if it is one for packets.
@@ -259,10 +231,4 @@ func rootOf(name string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-func linkName(port string) []byte {
-	b := make([]byte, unix.IFNAMSIZ)
-	copy(b, port)
-	return b
 }

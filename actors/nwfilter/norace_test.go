@@ -1,0 +1,5 @@
+//go:build !race
+
+package nwfilter
+
+const raceFactor = 1
