@@ -2,10 +2,14 @@ package iface
 
 import (
 	"context"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"virtree/actors/iface/conf"
+	"virtree/actors/iface/live"
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
@@ -25,10 +29,24 @@ type driver struct {
 	host host
 	bus  branch.Bus // interfaces have no events; who subscribes hears nothing
 	desk branch.Desk
+
+	changes []func(actor.Context) // wait for their turn; the first one runs
 }
 
 // New makes the branch actor.
-func New(env *branch.Env) actor.Producer { return newOn(env, host{sys: "/sys", proc: "/proc"}) }
+func New(env *branch.Env) actor.Producer {
+	h := host{sys: "/sys", proc: "/proc"}
+	if !env.Paths.Session {
+		h.files = &conf.Host{Root: env.Paths.Root, Lib: env.Paths.DriverLib("interface"), Boot: bootID()}
+	}
+	return newOn(env, h)
+}
+
+// bootID tells one boot of the host from another.
+func bootID() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
+}
 
 func newOn(env *branch.Env, h host) actor.Producer {
 	return func() actor.Actor { return &driver{env: env, host: h, desk: branch.NewDesk(from, "interface driver")} }
@@ -40,6 +58,10 @@ func (d *driver) Receive(ctx actor.Context) {
 		return
 	}
 	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		d.recover(ctx)
+	case *actor.Stopping, *actor.Restarting:
+		d.changes = nil // the desk has answered for them
 	case *call.Call:
 		branch.Serve(&d.desk, routes, d, ctx, m)
 	default:
@@ -62,12 +84,25 @@ var routes = call.NewTable(
 	route(protocol.InterfaceLookupByMACString, lookupByMAC),
 	route(protocol.InterfaceGetXMLDesc, xmlDesc),
 	route(protocol.InterfaceIsActive, isActive),
+	changing(protocol.InterfaceDefineXML, define),
+	changing(protocol.InterfaceUndefine, undefine),
+	changing(protocol.InterfaceCreate, create),
+	changing(protocol.InterfaceDestroy, destroy),
+	changing(protocol.InterfaceChangeBegin, begin),
+	changing(protocol.InterfaceChangeCommit, commit),
+	changing(protocol.InterfaceChangeRollback, rollback),
 )
 
 // route runs a handler as a job.
 func route[A, R any, PA call.Decodable[A], PR call.Encodable[R]](p protocol.Proc[A, R], h func(host, PA) (PR, error)) call.Route[*driver] {
 	return branch.Job(p, patience, func(d *driver) (*branch.Desk, host) { return &d.desk, d.host },
-		func(_ context.Context, at host, a PA) (PR, error) { return h(at, a) })
+		func(_ context.Context, at host, a PA) (PR, error) {
+			at, err := at.look()
+			if err != nil {
+				return nil, err
+			}
+			return h(at, a)
+		})
 }
 
 func count[R any](state string, ret func(int32) *R) func(host, *protocol.Void) (*R, error) {
@@ -108,7 +143,7 @@ func listAll(h host, a *protocol.ConnectListAllInterfacesArgs) (*protocol.Connec
 	ret := &protocol.ConnectListAllInterfacesRet{}
 	for _, l := range links {
 		flag := uint32(virt.ConnectListInterfacesInactive)
-		if l.attr("operstate") == "up" {
+		if l.state() == "up" {
 			flag = virt.ConnectListInterfacesActive
 		}
 		if l.isTap() || a.Flags != 0 && a.Flags&flag == 0 {
@@ -157,13 +192,13 @@ func isActive(h host, a *protocol.InterfaceIsActiveArgs) (*protocol.InterfaceIsA
 		return nil, err
 	}
 	ret := &protocol.InterfaceIsActiveRet{}
-	if l.attr("operstate") == "up" {
+	if l.state() == "up" {
 		ret.Active = 1
 	}
 	return ret, nil
 }
 
-// xmlDesc prints the live state also when the configuration is asked for: there is no other.
+// xmlDesc prints the definition when that is asked for and there is one, else the live state.
 func xmlDesc(h host, a *protocol.InterfaceGetXMLDescArgs) (*protocol.InterfaceGetXMLDescRet, error) {
 	if err := call.CheckFlags(a.Flags, virt.InterfaceXMLInactive, from, "udevInterfaceGetXMLDesc"); err != nil {
 		return nil, err
@@ -172,6 +207,14 @@ func xmlDesc(h host, a *protocol.InterfaceGetXMLDescArgs) (*protocol.InterfaceGe
 	if err != nil {
 		return nil, err
 	}
-	text, err := h.format(l)
-	return &protocol.InterfaceGetXMLDescRet{XML: text}, err
+	i := l.def
+	if l.dir != "" && (i == nil || a.Flags&virt.InterfaceXMLInactive == 0) {
+		if i, err = h.describe(l, true); err != nil {
+			return nil, err
+		}
+		if h.defines {
+			i.Protocols = live.Protocols(l.name)
+		}
+	}
+	return &protocol.InterfaceGetXMLDescRet{XML: i.Format()}, nil
 }

@@ -1,0 +1,66 @@
+package def
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"virtree/wire/liberr"
+)
+
+// grammar is what a document may hold: for each element the attributes and the children it knows. What the values may be
+// is for Parse and Check.
+var grammar = map[string][2]string{
+	"interface": {"type name", "start mtu protocol link mac bridge bond vlan"},
+	"start":     {"mode", ""},
+	"mtu":       {"size", ""},
+	"protocol":  {"family", "autoconf dhcp ip route"},
+	"autoconf":  {},
+	"dhcp":      {"peerdns", ""},
+	"ip":        {"address prefix", ""},
+	"route":     {"gateway", ""},
+	"link":      {"speed state", ""},
+	"mac":       {"address", ""},
+	"bridge":    {"stp delay", "interface"},
+	"bond":      {"mode", "miimon arpmon interface"},
+	"miimon":    {"freq downdelay updelay carrier", ""},
+	"arpmon":    {"interval target validate", ""},
+	"vlan":      {"tag", "interface"},
+}
+
+// Validate refuses a document with elements or attributes that libvirt's schema does not have.
+func Validate(doc string) error {
+	root, err := read(doc)
+	if err != nil {
+		return err
+	}
+	why := ""
+	if root.XMLName.Local != "interface" {
+		why = "Expecting element interface, got " + root.XMLName.Local
+	} else {
+		why = root.fits()
+	}
+	if why == "" {
+		return nil
+	}
+	return liberr.New(from, liberr.XMLInvalidSchema, "%s", fmt.Sprintf("Unable to validate doc against /usr/share/libvirt/schemas/interface.rng\n%s\n", why))
+}
+
+func (e *element) fits() string {
+	rule := grammar[e.XMLName.Local]
+	for _, a := range e.Attrs {
+		if !slices.Contains(strings.Fields(rule[0]), a.Name.Local) {
+			return fmt.Sprintf("Invalid attribute %s for element %s", a.Name.Local, e.XMLName.Local)
+		}
+	}
+	for n := range e.Children {
+		c := &e.Children[n]
+		if !slices.Contains(strings.Fields(rule[1]), c.XMLName.Local) {
+			return fmt.Sprintf("Element %s failed to validate content", e.XMLName.Local)
+		}
+		if why := c.fits(); why != "" {
+			return why
+		}
+	}
+	return ""
+}
