@@ -49,9 +49,6 @@ func (s *shared) bringUp(ctx context.Context, undo *kit.Undo, def *definition) (
 }
 
 func (s *shared) bringUpBridge(ctx context.Context, undo *kit.Undo, def *definition) (*process, error) {
-	if def.zone != "" {
-		return nil, liberr.New(from, liberr.InternalError, "zone %s requested for network %s but firewalld is not active", def.zone, def.name)
-	}
 	if err := checkRoutes(def); err != nil {
 		return nil, err
 	}
@@ -62,6 +59,10 @@ func (s *shared) bringUpBridge(ctx context.Context, undo *kit.Undo, def *definit
 	if err := prepareIPv6(def); err != nil {
 		return nil, err
 	}
+	if err := setZone(ctx, def); err != nil {
+		return nil, err
+	}
+	undo.Add("take "+def.bridge+" out of its zone", func(ctx context.Context) error { unsetZone(ctx, def); return nil })
 	if err := s.firewall.apply(ctx, nil, def); err != nil {
 		return nil, err
 	}
@@ -118,6 +119,7 @@ func (s *shared) takeDown(ctx context.Context, def *definition, proc *process) {
 	switch {
 	case def.ownBridge():
 		note("remove firewall rules", s.firewall.remove(ctx, def))
+		unsetZone(ctx, def)
 		note("delete the bridge", deleteBridge(def.bridge))
 		note("remove the list of MAC addresses", os.Remove(s.dnsmasqPath(def.bridge, ".macs")))
 	case def.bandwidth != nil && def.bridge != "":

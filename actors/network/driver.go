@@ -79,7 +79,9 @@ func (d *driver) Receive(ctx actor.Context) {
 	case *forgotten:
 		d.forget(ctx, m.UUID)
 	case *tableGone:
-		d.tableGone(ctx, m)
+		d.tableGone(ctx, m.bridge, false)
+	case *firewalldReloaded:
+		d.tableGone(ctx, "", true)
 	case *actor.Started:
 		d.load(ctx)
 	case *actor.Stopping, *actor.Restarting:
@@ -175,7 +177,9 @@ func (d *driver) update(ctx actor.Context, s summary) {
 	}
 	e.summary, e.pending = s, false
 	if s.Active && s.Bridges[1] != "" && d.unwatch == nil {
-		d.unwatch = watchRules(ctx.ActorSystem(), ctx.Self(), d.shared.env.Log, d.shared.firewall.name())
+		rules := watchRules(ctx.ActorSystem(), ctx.Self(), d.shared.env.Log, d.shared.firewall.name())
+		zones := watchFirewalld(ctx.ActorSystem(), ctx.Self())
+		d.unwatch = func() { rules(); zones() }
 	}
 }
 
@@ -194,10 +198,10 @@ func (d *driver) forget(ctx actor.Context, uuid protocol.UUID) {
 }
 
 // tableGone lets the networks concerned look after their rules.
-func (d *driver) tableGone(ctx actor.Context, m *tableGone) {
+func (d *driver) tableGone(ctx actor.Context, bridge string, zones bool) {
 	for _, e := range d.byUUID {
-		if e.Active && e.Bridges[1] != "" && (m.bridge == "" || m.bridge == e.Bridges[1]) {
-			ctx.Send(e.pid, &rulesTouched{})
+		if e.Active && e.Bridges[1] != "" && (bridge == "" || bridge == e.Bridges[1]) {
+			ctx.Send(e.pid, &rulesTouched{zones})
 		}
 	}
 }

@@ -186,8 +186,8 @@ func (d *definition) natRules(ip *ipDef, fwd string) (out []rule) {
 }
 
 // repairRules puts the firewall of an active network back when somebody removed it.
-func (n *network) repairRules(ctx actor.Context) {
-	if n.looking {
+func (n *network) repairRules(ctx actor.Context, zones bool) {
+	if n.looking && !zones {
 		return
 	}
 	n.looking = true
@@ -201,6 +201,11 @@ func (n *network) repairRules(ctx actor.Context) {
 			}
 			def := n.live.def
 			return func(jc context.Context, _ *kit.Undo) (any, error) {
+				if zones {
+					if err := setZone(jc, def); err != nil {
+						return nil, err
+					}
+				}
 				if drv.firewall.intact(jc, def) {
 					return false, nil
 				}

@@ -51,8 +51,9 @@ type create struct {
 // autostart asks a network to start because the host did.
 type autostart struct{}
 
-// rulesTouched tells a network that somebody removed rules of its firewall, or may have.
-type rulesTouched struct{}
+// rulesTouched tells a network that somebody removed rules of its firewall, or may have; zones: that firewalld forgot its
+// zone too.
+type rulesTouched struct{ zones bool }
 
 // Urgent puts the repair before requests.
 func (*rulesTouched) Urgent() bool { return true }

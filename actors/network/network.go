@@ -125,7 +125,7 @@ func (n *network) serve(ctx actor.Context) {
 			n.startAs(ctx, nil, n.config, orderStart, nil)
 		}
 	case *rulesTouched:
-		n.repairRules(ctx)
+		n.repairRules(ctx, m.zones)
 	}
 }
 
