@@ -198,7 +198,7 @@ func describeProtocols(list []*stanza) (out []def.Protocol) {
 		}
 		p := of(families[s.words[2]])
 		if routed {
-			p.Gateway = strings.Fields(gateway + " ")[0]
+			p.Gateway, _, _ = strings.Cut(gateway, " ")
 		}
 		switch s.words[3] {
 		case "auto":
