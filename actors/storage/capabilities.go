@@ -7,14 +7,16 @@ import (
 	"virtree/actors/storage/def"
 )
 
-// capabilitiesXML is the answer of pool-capabilities: every kind with its formats, supported where there is a backend.
-func capabilitiesXML() string {
+// capabilitiesXML is the answer of pool-capabilities: every kind with its formats.
+//
+// Compat: supported means that the programs are there that pools of the kind need; for libvirt, that it was built with them.
+func capabilitiesXML(host *backend.Host) string {
 	var b strings.Builder
 	b.WriteString("<storagepoolCapabilities>\n")
 	for i := range def.Kinds {
 		k := &def.Kinds[i]
 		supported := "no"
-		if backend.Supported(k) {
+		if missing, known := host.Missing(k); known && missing == "" {
 			supported = "yes"
 		}
 		b.WriteString("  <pool type='" + k.Name + "' supported='" + supported + "'>\n")

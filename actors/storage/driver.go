@@ -21,6 +21,7 @@ const from = liberr.FromStorage
 // driver is the branch actor: the index of all pools and of their volumes, one actor below it for each pool.
 type driver struct {
 	env                   *branch.Env
+	host                  *backend.Host
 	backends              func(*def.Pool) (backend.Backend, error)
 	system                *systemObserver
 	*supervisors.Children // one per pool
@@ -65,13 +66,19 @@ func (o *systemObserver) Abandon(id string) bool      { return kit.Observe(o.Act
 
 // New makes the branch actor.
 func New(env *branch.Env) actor.Producer {
-	return newWith(env, func(p *def.Pool) (backend.Backend, error) { return backend.For(p.Kind) })
+	host := hostOf(env)
+	return newWith(env, func(p *def.Pool) (backend.Backend, error) { return host.For(p.Kind) })
+}
+
+// hostOf is the host that the branch runs on.
+func hostOf(env *branch.Env) *backend.Host {
+	return &backend.Host{Run: env.Paths.DriverRun("storage")}
 }
 
 func newWith(env *branch.Env, backends func(*def.Pool) (backend.Backend, error)) actor.Producer {
 	return func() actor.Actor {
 		d := &driver{
-			env: env, backends: backends, system: &systemObserver{}, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
+			env: env, host: hostOf(env), backends: backends, system: &systemObserver{}, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
 			paths: map[string]place{}, keys: map[string]place{}, desk: branch.NewDesk(from, "storage driver"),
 		}
 		d.Children = supervisors.NewChildren(supervisors.Config{

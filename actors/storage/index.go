@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"context"
 	"sort"
+	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -170,24 +172,48 @@ func (d *driver) volumeByPath(_ actor.Context, _ *call.Request, a *protocol.Stor
 }
 
 // findSources refuses, kind by kind, as libvirt does: no discovery for this kind, no host to ask, no backend.
-func (d *driver) findSources(_ actor.Context, _ *call.Request, a *protocol.ConnectFindStoragePoolSourcesArgs) (*protocol.ConnectFindStoragePoolSourcesRet, error) {
-	k, n := def.KindNamed(a.Type)
+func (d *driver) findSources(ctx actor.Context, r *call.Request, a *protocol.ConnectFindStoragePoolSourcesArgs) error {
+	k, _ := def.KindNamed(a.Type)
 	switch {
 	case k == nil:
-		return nil, liberr.New(from, liberr.InternalError, "unknown storage pool type %s", a.Type)
+		return liberr.New(from, liberr.InternalError, "unknown storage pool type %s", a.Type)
 	case k.Discovery == def.Never:
-		return nil, liberr.New(from, liberr.NoSupportCode, "pool type '%s' does not support source discovery", a.Type)
+		return liberr.New(from, liberr.NoSupportCode, "pool type '%s' does not support source discovery", a.Type)
 	case k.Discovery == def.ByHost && a.SrcSpec == nil:
-		return nil, liberr.New(from, liberr.InvalidArg, "hostname must be specified for %s sources", a.Type)
+		return liberr.New(from, liberr.InvalidArg, "hostname must be specified for %s sources", strings.TrimSuffix(a.Type, "-direct"))
 	}
-	return nil, liberr.New(from, liberr.InternalError, "missing backend for pool type %d (%s)", n, a.Type)
+	b, err := d.host.For(k)
+	if err != nil {
+		return err
+	}
+	f, ok := b.(backend.Finder)
+	if !ok {
+		return liberr.New(from, liberr.NoSupportCode, "pool type '%s' does not support source discovery", a.Type)
+	}
+	spec, err := def.ParseSourceSpec(a.SrcSpec, k)
+	if err != nil {
+		return err
+	}
+	d.desk.Answer(ctx, r, briefly, func(jc context.Context) (protocol.Encoder, error) {
+		found, err := f.FindSources(jc, spec)
+		if err != nil {
+			return nil, err
+		}
+		return &protocol.ConnectFindStoragePoolSourcesRet{XML: def.Sources(k, found)}, nil
+	})
+	return nil
 }
 
-func (d *driver) capabilities(_ actor.Context, _ *call.Request, a *protocol.ConnectGetStoragePoolCapabilitiesArgs) (*protocol.ConnectGetStoragePoolCapabilitiesRet, error) {
+// capabilities looks for the programs that the kinds of pools need.
+func (d *driver) capabilities(ctx actor.Context, r *call.Request, a *protocol.ConnectGetStoragePoolCapabilitiesArgs) error {
 	if err := call.CheckFlags(a.Flags, 0, from, "storageConnectGetStoragePoolCapabilities"); err != nil {
-		return nil, err
+		return err
 	}
-	return &protocol.ConnectGetStoragePoolCapabilitiesRet{Capabilities: capabilitiesXML()}, nil
+	host := d.host
+	d.desk.Answer(ctx, r, briefly, func(context.Context) (protocol.Encoder, error) {
+		return &protocol.ConnectGetStoragePoolCapabilitiesRet{Capabilities: capabilitiesXML(host)}, nil
+	})
+	return nil
 }
 
 // small is what a document may have to be read in Receive; larger ones, which nobody needs, are read in a job.

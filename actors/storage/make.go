@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -170,6 +171,9 @@ func (p *pool) cloneNew(ctx actor.Context, m *borrow, v *def.Volume, over func(a
 		v.Allocation = source.Allocation
 	}
 	b, d, flags := p.backend, p.def, m.args.Flags&^virt.StorageVolCreateValidate
+	if err := b.Place(d, v); errors.Is(err, liberr.NoSupportCode) {
+		return liberr.New(from, liberr.NoSupportCode, "storage pool does not support volume creation from an existing volume")
+	}
 	return p.makeVolume(ctx, m.req, v, func(jc context.Context, undo *kit.Undo) error {
 		return b.Clone(jc, undo, d, v, source, flags)
 	}, func(v protocol.StorageVol) protocol.Encoder { return &protocol.StorageVolCreateXMLFromRet{Vol: v} }, over)

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 	"sort"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -75,10 +76,11 @@ func (p *pool) refreshAll(ctx actor.Context, r *call.Request) {
 // take puts what a refresh found in place of what was known, except for volumes that were touched meanwhile and those
 // that are being made.
 func (p *pool) take(ctx actor.Context, c *backend.Content, touched map[string]bool) {
-	d := *p.def
-	d.Capacity, d.Allocation, d.Available = c.Space.Capacity, c.Space.Allocation, c.Space.Available
-	d.Permissions = c.Permissions
-	p.def = &d
+	p.setSpace(c.Space)
+	p.def.Permissions = c.Permissions // of the copy that setSpace made
+	if len(p.def.Source.Devices) == 0 {
+		p.def.Source.Devices = c.Devices
+	}
 	change := &volumesChanged{Pool: p.uuid, All: p.volumes == nil}
 	if p.volumes == nil {
 		p.volumes = make(map[string]*volume, len(c.Volumes))
@@ -184,6 +186,10 @@ func (p *pool) list() []*def.Volume {
 func (p *pool) setSpace(s backend.Space) {
 	d := *p.def
 	d.Capacity, d.Allocation, d.Available = s.Capacity, s.Allocation, s.Available
+	if len(d.Source.Devices) > 0 && (len(s.Free) > 0 || len(d.Source.Devices[0].FreeExtents) > 0) {
+		d.Source.Devices = slices.Clone(d.Source.Devices)
+		d.Source.Devices[0].FreeExtents = s.Free
+	}
 	p.def = &d
 }
 

@@ -12,13 +12,17 @@ import (
 const from = liberr.FromStorage
 
 // Space is how much there is in a pool, in bytes.
-type Space struct{ Capacity, Allocation, Available uint64 }
+type Space struct {
+	Capacity, Allocation, Available uint64
+	Free                            []def.Extent // of a disk: where there is room
+}
 
 // Content is what a refresh finds.
 type Content struct {
 	Space       Space
 	Permissions def.Permissions
 	Volumes     map[string]*def.Volume
+	Devices     []def.Device // of the source, where they were found out
 }
 
 // Backend is one kind of storage.
@@ -58,23 +62,55 @@ type Watcher interface {
 	Watch(p *def.Pool, changed func(names []string)) (stop func(), err error)
 }
 
-var backends = map[string]Backend{
-	"dir":   dir{},
-	"fs":    mounted{},
-	"netfs": mounted{},
+// Finder is a backend that can look for sources of pools. at says where; nil is this host.
+type Finder interface {
+	FindSources(ctx context.Context, at *def.Source) ([]def.Source, error)
 }
 
+// maker makes a backend of one kind; tools are the programs without which it can do nothing.
+type maker struct {
+	on    func(h *Host) Backend
+	tools []string
+}
+
+var makers = map[string]maker{
+	"dir":      {on: func(*Host) Backend { return dir{} }},
+	"fs":       {on: func(h *Host) Backend { return mounted{Host: h} }, tools: []string{"mount", "umount"}},
+	"netfs":    {on: func(h *Host) Backend { return mounted{Host: h} }, tools: []string{"mount", "umount"}},
+	"logical":  {on: func(h *Host) Backend { return logical{blocks{Host: h}} }, tools: []string{"vgs", "lvs", "pvs", "vgchange", "lvcreate"}},
+	"disk":     {on: func(h *Host) Backend { return diskPool{blocks{Host: h}} }, tools: []string{"parted"}},
+	"iscsi":    {on: func(h *Host) Backend { return iscsi{blocks{Host: h}} }, tools: []string{"iscsiadm"}},
+	"scsi":     {on: func(h *Host) Backend { return scsi{blocks{Host: h}} }},
+	"mpath":    {on: func(h *Host) Backend { return mpath{blocks{Host: h}} }, tools: []string{"dmsetup"}},
+	"rbd":      {on: func(h *Host) Backend { return rbd{Host: h} }, tools: []string{"rbd", "ceph"}},
+	"gluster":  {on: func(h *Host) Backend { return gluster{Host: h} }, tools: []string{"mount.glusterfs"}},
+	"zfs":      {on: func(h *Host) Backend { return zfsPool{blocks{Host: h}} }, tools: []string{"zfs", "zpool"}},
+	"vstorage": {on: func(h *Host) Backend { return vstorage{mounted{Host: h}} }, tools: []string{"vstorage", "vstorage-mount"}},
+}
+
+// For returns the backend of a kind on this host, or libvirt's error where there is none.
+func For(k *def.Kind) (Backend, error) { return (&Host{Run: "/run/libvirt/storage"}).For(k) }
+
 // For returns the backend of a kind, or libvirt's error where there is none.
-func For(k *def.Kind) (Backend, error) {
-	if b := backends[k.Name]; b != nil {
-		return b, nil
+func (h *Host) For(k *def.Kind) (Backend, error) {
+	if m, ok := makers[k.Name]; ok {
+		return m.on(h), nil
 	}
 	_, n := def.KindNamed(k.Name)
 	return nil, liberr.New(from, liberr.InternalError, "missing backend for pool type %d (%s)", n, k.Name)
 }
 
-// Supported tells whether pools of a kind can be had.
-func Supported(k *def.Kind) bool { return backends[k.Name] != nil }
+// Missing returns the first program that pools of a kind need and the host does not have, and whether there is a backend at
+// all.
+func (h *Host) Missing(k *def.Kind) (tool string, known bool) {
+	m, known := makers[k.Name]
+	for _, t := range m.tools {
+		if _, err := h.tools().Find(t); err != nil {
+			return t, known
+		}
+	}
+	return "", known
+}
 
 // Unfinished begins the names of files that are being made.
 const Unfinished = ".virtree-new-"

@@ -79,14 +79,19 @@ var scrubPatterns = map[uint32]string{
 
 // Wipe overwrites the file, header included: an image that is not raw is none afterwards.
 func (dir) Wipe(ctx context.Context, _ *def.Pool, v *def.Volume, algorithm uint32) error {
-	f, err := os.OpenFile(v.Path, os.O_RDWR, 0)
+	return wipeFile(ctx, v.Path, v.Path, algorithm)
+}
+
+// wipeFile overwrites the file or device at path, which errors call name.
+func wipeFile(ctx context.Context, path, name string, algorithm uint32) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return liberr.System(from, err, "Failed to open storage volume with path '%s'", v.Path)
+		return liberr.System(from, err, "Failed to open storage volume with path '%s'", name)
 	}
 	defer f.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return liberr.System(from, err, "Failed to stat storage volume with path '%s'", v.Path)
+		return liberr.System(from, err, "Failed to stat storage volume with path '%s'", name)
 	}
 	switch algorithm {
 	case virt.StorageVolWipeAlgZero:
@@ -97,29 +102,39 @@ func (dir) Wipe(ctx context.Context, _ *def.Pool, v *def.Volume, algorithm uint3
 		if err != nil {
 			return liberr.System(from, unix.ENOENT, "Cannot find 'scrub' in path")
 		}
-		return run(ctx, tool, "-f", "-p", scrubPatterns[algorithm], v.Path)
+		return run(ctx, tool, "-f", "-p", scrubPatterns[algorithm], path)
 	}
 	size := st.Size
+	if st.Mode&unix.S_IFMT == unix.S_IFBLK {
+		if size, err = f.Seek(0, 2); err != nil {
+			return liberr.System(from, err, "Failed to stat storage volume with path '%s'", name)
+		}
+	}
 	if st.Mode&unix.S_IFMT == unix.S_IFREG && st.Blocks*512 < size {
 		// A sparse file is wiped by letting go of its blocks; writing would fill the disk.
 		if err := f.Truncate(0); err != nil {
-			return liberr.System(from, err, "Failed to truncate volume with path '%s' to 0 bytes", v.Path)
+			return liberr.System(from, err, "Failed to truncate volume with path '%s' to 0 bytes", name)
 		}
 		if err := f.Truncate(size); err != nil {
-			return liberr.System(from, err, "Failed to truncate volume with path '%s' to %d bytes", v.Path, size)
+			return liberr.System(from, err, "Failed to truncate volume with path '%s' to %d bytes", name, size)
 		}
 	} else if err := writeZeros(ctx, f, 0, size); err != nil {
-		return liberr.System(from, err, "Failed to write %d bytes to storage volume with path '%s'", size, v.Path)
+		return liberr.System(from, err, "Failed to write %d bytes to storage volume with path '%s'", size, name)
 	}
-	return system(f.Sync(), "cannot sync data to volume with path '%s'", v.Path)
+	return system(f.Sync(), "cannot sync data to volume with path '%s'", name)
 }
 
 func (dir) Open(_ context.Context, _ *def.Pool, v *def.Volume, write bool) (*os.File, error) {
+	return openStream(v.Path, v.Path, write)
+}
+
+// openStream opens the file or device at path, which errors call name.
+func openStream(path, name string, write bool) (*os.File, error) {
 	mode := os.O_RDONLY
 	if write {
 		mode = os.O_WRONLY
 	}
-	f, err := os.OpenFile(v.Path, mode|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	f, err := os.OpenFile(path, mode|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err == nil {
 		var st fs.FileInfo
 		if st, err = f.Stat(); err == nil && st.IsDir() {
@@ -130,7 +145,7 @@ func (dir) Open(_ context.Context, _ *def.Pool, v *def.Volume, write bool) (*os.
 		}
 	}
 	if err != nil {
-		return nil, liberr.System(liberr.FromStreams, err, "Unable to open stream for '%s'", v.Path)
+		return nil, liberr.System(liberr.FromStreams, err, "Unable to open stream for '%s'", name)
 	}
 	return f, nil
 }

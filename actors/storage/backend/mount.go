@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -14,11 +13,18 @@ import (
 )
 
 // mounted is a folder that a file system is mounted on: of a device (fs) or of a server (netfs).
-type mounted struct{ dir }
+type mounted struct {
+	dir
+	*Host
+	from string // what is mounted, where the definition's source is not it
+}
 
 // source is what is mounted, as the table of mounts names it.
-func (mounted) source(p *def.Pool) (string, error) {
+func (m mounted) source(p *def.Pool) (string, error) {
 	s := &p.Source
+	if m.from != "" {
+		return m.from, nil
+	}
 	if p.Kind.Name == "fs" {
 		if len(s.Devices) != 1 {
 			return "", liberr.New(from, liberr.InternalError, "missing source device")
@@ -27,7 +33,7 @@ func (mounted) source(p *def.Pool) (string, error) {
 	}
 	switch {
 	case len(s.Hosts) != 1:
-		return "", liberr.New(from, liberr.XMLError, "Expected exactly 1 host for the storage pool")
+		return "", liberr.New(from, liberr.ConfigUnsupported, "expected exactly 1 host for the storage pool")
 	case s.Hosts[0].Name == "":
 		return "", liberr.New(from, liberr.InternalError, "missing source host")
 	case s.Dir == "":
@@ -44,7 +50,7 @@ func (m mounted) Active(_ context.Context, p *def.Pool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	f, err := os.Open("/proc/self/mounts")
+	f, err := os.Open(m.at("/proc/self/mounts"))
 	if err != nil {
 		return false, liberr.System(from, err, "cannot read mount list '%s'", "/proc/self/mounts")
 	}
@@ -81,28 +87,59 @@ func (m mounted) Start(ctx context.Context, p *def.Pool) error {
 	if up, err := m.Active(ctx, p); up || err != nil {
 		return err
 	}
-	return tool(ctx, "mount", mountArgs(p, source)...)
+	return m.run(ctx, "mount", mountArgs(p, source)...)
 }
 
-// mountArgs are libvirt's: nothing on a pool is run, whatever is in it.
+// mountArgs are libvirt's: nothing on a pool is run, whatever is in it, unless the definition asks for it.
 func mountArgs(p *def.Pool, source string) []string {
-	options, format := "nodev,nosuid,noexec", p.Source.Format
+	options, format := []string{"nodev,nosuid,noexec"}, p.Source.Format
 	switch {
-	case p.Kind.Name == "netfs" && format == "auto":
-		return []string{"-o", options, source, p.Path}
 	case format == "cifs":
-		options += ",guest"
+		options = append(options, "guest")
+	case format == "glusterfs":
+		options = append(options, "direct-io-mode=1")
 	case format == "nfs" && p.Source.Protocol != "":
-		options += ",nfsvers=" + p.Source.Protocol
+		options = append(options, "nfsvers="+p.Source.Protocol)
 	}
-	return []string{"-o", options, "-t", format, source, p.Path}
+	for _, o := range p.Options {
+		options = append(options, o.Name)
+	}
+	args := []string{"-o", strings.Join(options, ",")}
+	if p.Kind.Name != "netfs" || format != "auto" {
+		args = append(args, "-t", format)
+	}
+	return append(args, source, p.Path)
 }
 
 func (m mounted) Stop(ctx context.Context, p *def.Pool) error {
 	if up, err := m.Active(ctx, p); !up || err != nil {
 		return err
 	}
-	return tool(ctx, "umount", p.Path)
+	return m.run(ctx, "umount", p.Path)
+}
+
+// FindSources asks a server what it exports.
+func (m mounted) FindSources(ctx context.Context, at *def.Source) ([]def.Source, error) {
+	if len(at.Hosts) != 1 {
+		return nil, liberr.New(from, liberr.InvalidArg, "%s", "Expected exactly 1 host for the storage pool")
+	}
+	host := at.Hosts[0].Name
+	var found []def.Source
+	out, err := m.output(ctx, "showmount", "--no-headers", "--exports", host)
+	for _, line := range strings.Split(string(out), "\n") { // PATH CLIENTS
+		if f := strings.Fields(line); err == nil && len(f) > 0 && strings.HasPrefix(f[0], "/") {
+			found = append(found, def.Source{Hosts: []def.Host{{Name: host}}, Dir: f[0], Format: "nfs"})
+		}
+	}
+	if volumes, e := (gluster{Host: m.Host}).FindSources(ctx, at); e == nil {
+		for _, v := range volumes {
+			found = append(found, def.Source{Hosts: v.Hosts, Dir: v.Name, Format: "glusterfs"})
+		}
+	}
+	if len(found) == 0 {
+		return nil, liberr.New(from, liberr.OperationFailed, "no storage pools were found on host '%s'", host).WithCause(err)
+	}
+	return found, nil
 }
 
 // Build makes the folder, and with the right flag the file system.
@@ -127,7 +164,7 @@ func (m mounted) Build(ctx context.Context, p *def.Pool, flags uint32) error {
 		return liberr.New(from, liberr.OperationInvalid, "Source device does not exist when formatting pool '%s'", p.Name)
 	}
 	if flags == virt.StoragePoolBuildNoOverwrite {
-		if err := mustBeBlank(ctx, device, p.Source.Format); err != nil {
+		if err := m.mustBeBlank(ctx, device, p.Source.Format); err != nil {
 			return err
 		}
 	}
@@ -138,46 +175,29 @@ func (m mounted) Build(ctx context.Context, p *def.Pool, flags uint32) error {
 	case "xfs":
 		args = append(args, "-f")
 	}
-	return tool(ctx, "mkfs", append(args, device)...)
+	return m.run(ctx, "mkfs", append(args, device)...)
 }
 
 // mustBeBlank refuses a device on which blkid finds anything.
-func mustBeBlank(ctx context.Context, device, format string) error {
-	blkid, err := lookTool("blkid")
-	if err != nil {
-		return err
-	}
-	out, err := exec.CommandContext(ctx, blkid, "-p", "-o", "value", "-s", "TYPE", "-s", "PTTYPE", device).Output()
-	x, exited := err.(*exec.ExitError)
+func (h *Host) mustBeBlank(ctx context.Context, device, format string) error {
+	found, err := h.probe(ctx, device)
 	switch {
-	case exited && x.ExitCode() == 2: // nothing was found
-		return nil
-	case err != nil:
-		return liberr.New(from, liberr.StorageProbeFailed, "cannot tell what is on device '%s'", device).WithCause(err)
-	case strings.TrimSpace(string(out)) == format:
+	case err != nil || found == "":
+		return err
+	case found == format:
 		return liberr.New(from, liberr.StoragePoolBuilt, "Device '%s' already formatted using '%s'", device, format)
 	}
 	return liberr.New(from, liberr.OperationInvalid, "Format of device '%s' does not match the expected format '%s', forced overwrite is necessary", device, format)
 }
 
-// lookTool prefers the folders that libvirt names in its messages.
-func lookTool(name string) (string, error) {
-	for _, d := range []string{"/bin/", "/sbin/"} {
-		if _, err := os.Stat(d + name); err == nil {
-			return d + name, nil
-		}
+// probe returns what blkid finds on a device: a file system or a partition table; "" for nothing.
+func (h *Host) probe(ctx context.Context, device string) (string, error) {
+	out, err := h.output(ctx, "blkid", "-p", "-o", "value", "-s", "TYPE", "-s", "PTTYPE", device)
+	switch {
+	case exitCode(err) == 2: // nothing was found
+		return "", nil
+	case err != nil:
+		return "", liberr.New(from, liberr.StorageProbeFailed, "cannot tell what is on device '%s'", device).WithCause(err)
 	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", liberr.New(from, liberr.InternalError, "Cannot find '%s' in path", name)
-	}
-	return path, nil
-}
-
-func tool(ctx context.Context, name string, args ...string) error {
-	path, err := lookTool(name)
-	if err != nil {
-		return err
-	}
-	return run(ctx, path, args...)
+	return strings.TrimSpace(string(out)), nil
 }

@@ -96,39 +96,3 @@ func qemuImg(ctx context.Context, args ...string) error {
 	}
 	return run(ctx, tool, args...)
 }
-
-// run runs a tool in the C locale and ends it with the context.
-func run(ctx context.Context, tool string, args ...string) error {
-	cmd := exec.CommandContext(ctx, tool, args...)
-	cmd.Env = append(cmd.Environ(), "LC_ALL=C")
-	var stderr strings.Builder
-	cmd.Stderr = &limited{&stderr, 64 << 10}
-	err := cmd.Run()
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	}
-	how := err.Error()
-	if x, ok := err.(*exec.ExitError); ok {
-		how = "unexpected " + x.String()
-		if x.ExitCode() < 0 {
-			how = "unexpected fatal " + x.String()
-		}
-	}
-	return liberr.New(from, liberr.InternalError, "Child process (%s) %s: %s", strings.Join(append([]string{tool}, args...), " "), how, stderr.String()).WithCause(err)
-}
-
-// limited keeps the beginning of what is written.
-type limited struct {
-	b    *strings.Builder
-	left int
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	keep := p[:min(len(p), l.left)]
-	l.b.Write(keep)
-	l.left -= len(keep)
-	return len(p), nil
-}

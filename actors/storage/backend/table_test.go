@@ -30,7 +30,7 @@ func TestWhatIsMounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := mounted{}.source(p)
+		s, err := mounted{Host: &Host{}}.source(p)
 		if got := strings.Join(mountArgs(p, s), " "); got != want || err != nil {
 			t.Errorf("%s\n%s", got, want)
 		}

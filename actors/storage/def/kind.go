@@ -49,13 +49,13 @@ var Kinds = []Kind{
 	{Name: "disk", Discovery: Never, DefaultSource: "unknown", Source: []string{"unknown", "dos", "dvh", "gpt", "mac", "bsd", "pc98", "sun", "lvm2"},
 		DefaultVolume: "none", Volume: []string{"none", "linux", "fat16", "fat32", "linux-swap", "linux-lvm", "linux-raid", "extended"}, shows: partDevice, needs: partDevice},
 	{Name: "iscsi", Discovery: ByHost, shows: partHost | partDevice | partInitiator, needs: partHost},
-	{Name: "iscsi-direct", shows: partHost | partDevice | partInitiator | partNetwork, needs: partHost | partDevice},
+	{Name: "iscsi-direct", Discovery: ByHost, shows: partHost | partDevice | partInitiator | partNetwork, needs: partHost | partDevice},
 	{Name: "scsi", Discovery: Never, shows: partAdapter, needs: partAdapter},
 	{Name: "mpath", Discovery: Never},
-	{Name: "rbd", DefaultVolume: "raw", shows: partHost | partName | partNetwork, needs: partHost},
+	{Name: "rbd", Discovery: Never, DefaultVolume: "raw", shows: partHost | partName | partNetwork, needs: partHost},
 	{Name: "sheepdog", shows: partHost | partName | partNetwork, needs: partHost},
-	{Name: "gluster", Volume: FileFormats, DefaultVolume: "raw", shows: partHost | partName | partDir | partNetwork, needs: partHost | partDir},
-	{Name: "zfs", shows: partName | partDevice},
+	{Name: "gluster", Discovery: ByHost, Volume: FileFormats, DefaultVolume: "raw", shows: partHost | partName | partDir | partNetwork, needs: partHost | partDir},
+	{Name: "zfs", Discovery: Never, shows: partName | partDevice},
 	{Name: "vstorage", Volume: FileFormats, DefaultVolume: "raw", shows: partName},
 }
 

@@ -252,3 +252,27 @@ func (d *Device) format(line func(string, ...any)) {
 	}
 	line("</device>")
 }
+
+// Sources prints what was found on a host or a server.
+func Sources(kind *Kind, found []Source) string {
+	var b strings.Builder
+	b.WriteString("<sources>\n")
+	for i := range found {
+		found[i].format(&b, kind, "  ")
+	}
+	b.WriteString("</sources>\n")
+	return b.String()
+}
+
+// ParseSourceSpec reads where sources are to be looked for; nil for no document.
+func ParseSourceSpec(doc *string, kind *Kind) (*Source, error) {
+	if doc == nil {
+		return nil, nil
+	}
+	root, err := read(*doc, "source", "(storage_source_specification)")
+	if err != nil {
+		return nil, err
+	}
+	s, err := parseSource(root, kind)
+	return &s, err
+}

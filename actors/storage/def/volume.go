@@ -26,9 +26,16 @@ type Volume struct {
 	NoCOW           bool
 	Features        *Features
 	Backing         *Backing
+	Extents         []VolumeExtent // where it is, if it is a piece of a device
 
 	CapacityGiven, AllocationGiven bool // by the document
 	Identity                       any  // the backend's: tells whether the volume changed since it was looked at
+}
+
+// VolumeExtent is a range of bytes on a device.
+type VolumeExtent struct {
+	Device string
+	Extent
 }
 
 // Times of a file. There is no time of birth: libvirt prints 0.
@@ -204,6 +211,7 @@ func volumeFormat(e *element, kind *Kind) (string, error) {
 func (v *Volume) XML() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<volume type='%s'>\n  <name>%s</name>\n  <key>%s</key>\n", volumeTypes[v.Type], esc(v.Name), esc(v.Key))
+	v.formatExtents(&b)
 	fmt.Fprintf(&b, "  <capacity unit='bytes'>%d</capacity>\n  <allocation unit='bytes'>%d</allocation>\n", v.Capacity, v.Allocation)
 	if v.Physical != 0 {
 		fmt.Fprintf(&b, "  <physical unit='bytes'>%d</physical>\n", v.Physical)
@@ -237,6 +245,23 @@ func (v *Volume) XML() string {
 	}
 	b.WriteString("</volume>\n")
 	return b.String()
+}
+
+func (v *Volume) formatExtents(b *strings.Builder) {
+	if len(v.Extents) == 0 {
+		return
+	}
+	b.WriteString("  <source>\n")
+	for i, e := range v.Extents {
+		if i == 0 || e.Device != v.Extents[i-1].Device {
+			if i > 0 {
+				b.WriteString("    </device>\n")
+			}
+			fmt.Fprintf(b, "    <device path='%s'>\n", esc(e.Device))
+		}
+		fmt.Fprintf(b, "      <extent start='%d' end='%d'/>\n", e.Start, e.End)
+	}
+	b.WriteString("    </device>\n  </source>\n")
 }
 
 func (f *Features) format(b *strings.Builder) {
