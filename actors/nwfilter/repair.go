@@ -2,9 +2,11 @@ package nwfilter
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/nftables"
 
 	"virtree/actors/internal/nftwatch"
 )
@@ -38,7 +40,12 @@ func (d *driver) repair(ctx actor.Context, m *rulesTouched) {
 		return plan{
 			work: func(ctx context.Context) error {
 				var broken error
-				outcomes, broken = t.installEach(ctx, filters, wishes)
+				if removed { // not everything that can be missing is noticed when rules are applied again
+					broken = dropTables()
+				}
+				var err error
+				outcomes, err = t.installEach(ctx, filters, wishes)
+				broken = errors.Join(broken, err)
 				if removed {
 					t.env.Log.Warn().AnErr("failed", broken).Int("ports", len(wishes)).Msg("somebody removed firewall rules of guests; they were put back")
 				}
@@ -47,4 +54,17 @@ func (d *driver) repair(ctx actor.Context, m *rulesTouched) {
 			apply: func(ctx actor.Context) { d.took(ctx, outcomes) },
 		}, nil
 	}})
+}
+
+// dropTables removes the tables of package rules, broken as they are, to be made anew.
+func dropTables() error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	for _, f := range []nftables.TableFamily{nftables.TableFamilyBridge, nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
+		t := c.AddTable(&nftables.Table{Name: rulesTable, Family: f}) // so that it can be deleted
+		c.DelTable(t)
+	}
+	return c.Flush()
 }
