@@ -17,7 +17,7 @@
 // Debian builds: it only looks, and answers the rest as not supported. Where there is one it is what libvirt's netcf
 // backend is elsewhere: errors have its words, a transaction its rules.
 //
-// Lists leave out the taps of guests, as libvirt's do. Active is what the kernel calls up, and of interfaces that are
+// Lists leave out the taps of guests and the ports of bridges, as libvirt's do. Active is what the kernel calls up, and of interfaces that are
 // defined those that were brought up. The loopback, whose state the kernel does not know, is in neither of the old lists.
 //
 // Counterpart: src/interface/interface_backend_udev.c, interface_backend_netcf.c, src/conf/interface_conf.c.

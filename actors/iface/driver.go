@@ -146,7 +146,7 @@ func listAll(h host, a *protocol.ConnectListAllInterfacesArgs) (*protocol.Connec
 		if l.state() == "up" {
 			flag = virt.ConnectListInterfacesActive
 		}
-		if l.isTap() || a.Flags != 0 && a.Flags&flag == 0 {
+		if !l.listed() || a.Flags != 0 && a.Flags&flag == 0 {
 			continue
 		}
 		ret.Ret++

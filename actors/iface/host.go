@@ -113,11 +113,11 @@ func (h host) kernelLink(name string) (link, error) {
 	return link{name, dir, h.defs[name]}, nil
 }
 
-// inState names the interfaces in that state, without taps.
+// inState names the interfaces in that state, as lists have them.
 func (h host) inState(state string) (names []string, err error) {
 	links, err := h.links()
 	for _, l := range links {
-		if !l.isTap() && l.state() == state {
+		if l.listed() && l.state() == state {
 			names = append(names, l.name)
 		}
 	}
@@ -149,12 +149,14 @@ func (l link) attr(name string) string {
 	return strings.TrimSuffix(string(b), "\n")
 }
 
-func (l link) isTap() bool {
-	if l.dir == "" {
-		return false
+// listed tells whether lists have the interface: those of guests (taps) and ports of bridges are left out, as libvirt's.
+func (l link) listed() bool {
+	for _, file := range []string{"tun_flags", "brport/state"} {
+		if _, err := os.Stat(filepath.Join(l.dir, file)); l.dir != "" && err == nil {
+			return false
+		}
 	}
-	_, err := os.Stat(filepath.Join(l.dir, "tun_flags"))
-	return err == nil
+	return true
 }
 
 // devtype is bridge, bond, vlan or, for most, empty.

@@ -49,6 +49,7 @@ var files = map[string]string{
 	"eth0/uevent": "INTERFACE=eth0\n", "eth0/operstate": "up\n", "eth0/address": "02:fc:00:00:00:01\n", "eth0/mtu": "1400\n", "eth0/speed": "-1\n",
 	"eth1/operstate": "down\n", "eth1/address": "02:fc:00:00:00:01\n", "eth1/mtu": "1500\n", "eth1/speed": "-1\n",
 	"lo/operstate": "unknown\n", "lo/address": "00:00:00:00:00:00\n", "lo/mtu": "65536\n",
+	"port0/operstate": "up\n", "port0/address": "02:fc:00:00:00:09\n", "port0/brport/state": "3\n",
 	"tap0/operstate": "up\n", "tap0/address": "fe:00:00:00:00:01\n", "tap0/tun_flags": "0x1002\n", "tap0/speed": "10000\n", "tap0/mtu": "1500\n",
 	"eth0.5/uevent": "DEVTYPE=vlan\n", "eth0.5/operstate": "up\n", "eth0.5/address": "02:fc:00:00:00:02\n", "eth0.5/mtu": "1500\n",
 	"proc/net/vlan/eth0.5": "eth0.5  VID: 5\t REORDER_HDR: 1  dev->priv_flags: 1\nDevice: eth0\n",
