@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 
 	"virtree/actors/internal/disk"
 	"virtree/actors/internal/kit"
@@ -33,7 +32,7 @@ func (s *shared) bringUp(ctx context.Context, undo *kit.Undo, def *definition) (
 			return nil, err
 		}
 		up.proc = proc
-	} else if err := expandPool(live); err != nil {
+	} else if err := expandPool(live, s.sys); err != nil {
 		return nil, err
 	}
 	if !live.ownBridge() && live.bandwidth != nil && live.bridge != "" {
@@ -146,38 +145,6 @@ func (s *shared) dropFiles(def *definition) {
 		_ = disk.Remove(s.dnsmasqPath(def.bridge, ".status"))
 		_ = disk.Remove(s.dnsmasqPath(def.bridge, ".macs"))
 	}
-}
-
-// expandPool lists the virtual functions of a pool that is given by its physical function.
-func expandPool(def *definition) error {
-	f := &def.forward
-	if f.pf == "" || len(f.ifaces) > 0 {
-		return nil
-	}
-	vfs, err := filepath.Glob(filepath.Join("/sys/class/net", filepath.Base(f.pf), "device/virtfn*"))
-	if err != nil || len(vfs) == 0 {
-		return liberr.New(from, liberr.InternalError, "No usable Vf's present on SRIOV PF %s", f.pf)
-	}
-	for _, vf := range vfs {
-		target, err := os.Readlink(vf)
-		if err != nil {
-			return liberr.System(from, err, "Could not get Virtual functions on %s", f.pf)
-		}
-		var i forwardIf
-		if f.mode == modeHostdev {
-			if i.pci = parsePCIName(filepath.Base(target)); i.pci == nil {
-				continue
-			}
-		} else {
-			names, _ := filepath.Glob(filepath.Join(vf, "net/*"))
-			if len(names) == 0 {
-				continue
-			}
-			i.dev = filepath.Base(names[0])
-		}
-		f.ifaces = append(f.ifaces, i)
-	}
-	return nil
 }
 
 // conflict is libvirt's refusal of a network that the host can already reach some other way.

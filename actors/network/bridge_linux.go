@@ -53,24 +53,38 @@ func bridgeExists(name string) bool {
 
 // createBridge makes the bridge with its MAC address, MTU, forward delay, STP and VLAN filtering, but leaves it down.
 func createBridge(def *definition) error {
+	fail := func(err error, format string, args ...any) error {
+		return liberr.System(liberr.FromNone, err, format, args...)
+	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = def.bridge
 	if mac, err := net.ParseMAC(def.mac); err == nil {
 		attrs.HardwareAddr = mac
 	}
-	if def.mtu != 0 {
-		attrs.MTU = int(def.mtu)
-	}
-	if len(def.bridge) >= unix.IFNAMSIZ {
-		return liberr.System(from, unix.ERANGE, "Network interface name '%s' is too long", def.bridge)
-	}
 	b := &netlink.Bridge{LinkAttrs: attrs}
-	if def.macTable == "libvirt" {
-		on := true
-		b.VlanFiltering = &on
+	err := error(unix.ERANGE)
+	if len(def.bridge) < unix.IFNAMSIZ {
+		err = netlink.LinkAdd(b)
 	}
-	if err := netlink.LinkAdd(b); err != nil {
-		return liberr.System(from, err, "Unable to create bridge %s", def.bridge)
+	if err != nil {
+		return fail(err, "error creating bridge interface %s", def.bridge)
+	}
+	if err = setUpBridge(def, b, fail); err != nil {
+		_ = deleteBridge(def.bridge)
+	}
+	return err
+}
+
+func setUpBridge(def *definition, b *netlink.Bridge, fail func(error, string, ...any) error) error {
+	if def.mtu != 0 {
+		if err := netlink.LinkSetMTU(b, int(def.mtu)); err != nil {
+			return fail(err, "Cannot set interface MTU on '%s'", def.bridge)
+		}
+	}
+	if def.macTable == "libvirt" {
+		if err := netlink.BridgeSetVlanFiltering(b, true); err != nil {
+			return fail(err, "Unable to set bridge %s vlan_filtering", def.bridge)
+		}
 	}
 	// The delay first: the kernel takes less than its minimum only while STP is off.
 	err := setBridge(def.bridge, nl.IFLA_BR_FORWARD_DELAY, uint32(def.delay*100))
@@ -78,8 +92,7 @@ func createBridge(def *definition) error {
 		err = setBridge(def.bridge, nl.IFLA_BR_STP_STATE, 1)
 	}
 	if err != nil {
-		_ = deleteBridge(def.bridge)
-		return liberr.System(from, err, "Unable to set bridge %s options", def.bridge)
+		return fail(err, "Unable to set bridge %s options", def.bridge)
 	}
 	return nil
 }
@@ -132,6 +145,7 @@ func linkUp(name string) error {
 }
 
 func addAddress(name string, ip *ipDef) error {
+	bcast := ""
 	link, err := netlink.LinkByName(name)
 	if err == nil {
 		bits := ip.bits()
@@ -140,9 +154,12 @@ func addAddress(name string, ip *ipDef) error {
 			addr.Broadcast = broadcast(netip.PrefixFrom(ip.address, bits).Masked()).AsSlice()
 		}
 		err = netlink.AddrAdd(link, addr)
+		if addr.Broadcast != nil {
+			bcast = " bcast " + addr.Broadcast.String()
+		}
 	}
 	if err != nil {
-		return liberr.System(from, err, "Failed to add IP address %s/%d to %s", ip.address, ip.bits(), name)
+		return liberr.Raw(liberr.FromNone, liberr.SystemError, fmt.Sprintf("Failed to add IP address %s/%d%s to %s", ip.address, ip.bits(), bcast, name)).WithCause(err)
 	}
 	return nil
 }
@@ -159,7 +176,7 @@ func addRoute(name string, r *route) error {
 			Dst: &net.IPNet{IP: r.address.AsSlice(), Mask: net.CIDRMask(r.bits(), r.address.BitLen())},
 		})
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, unix.EEXIST) { // Compat: a route may be given twice
 		return liberr.System(from, err, "Failed to add route %s/%d via %s on %s", r.address, r.bits(), r.gateway, name)
 	}
 	return nil

@@ -18,11 +18,15 @@ func tryOutput(line string) string {
 	return string(out)
 }
 
+// portDoc is the document of a new port.
+func portDoc(mac, more string) string {
+	return "<networkport><uuid>" + newUUID().String() + "</uuid><owner><name>guest</name><uuid>0f0f0f0f-0000-4000-8000-0000000000bb</uuid></owner><mac address='" + mac + "'/>" + more + "</networkport>"
+}
+
 // port makes a port on a network.
 func (l *lab) port(n protocol.Network, mac, more string) protocol.NetworkPort {
 	l.t.Helper()
-	doc := "<networkport><uuid>" + newUUID().String() + "</uuid><owner><name>guest</name><uuid>0f0f0f0f-0000-4000-8000-0000000000bb</uuid></owner><mac address='" + mac + "'/>" + more + "</networkport>"
-	p, err := branchtest.Do(l.c, protocol.NetworkPortCreateXML, &protocol.NetworkPortCreateXMLArgs{Network: n, XML: doc})
+	p, err := branchtest.Do(l.c, protocol.NetworkPortCreateXML, &protocol.NetworkPortCreateXMLArgs{Network: n, XML: portDoc(mac, more)})
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -312,7 +312,7 @@ func (s *shared) startDnsmasq(ctx context.Context, def *definition) (*process, e
 	}
 	conf := s.dnsmasqPath(def.name, ".conf")
 	cmd := exec.CommandContext(ctx, bin, "--conf-file="+conf, "--leasefile-ro", "--dhcp-script="+s.helperPath())
-	cmd.Env = append(os.Environ(), helperVariable+"="+s.dnsmasqPath(def.bridge, ".status"))
+	cmd.Env = append(os.Environ(), "VIR_BRIDGE_NAME="+def.bridge, helperVariable+"="+s.dnsmasqPath(def.bridge, ".status"))
 	cmd.Dir = "/"
 	var out strings.Builder
 	errs, w, err := os.Pipe()
@@ -329,8 +329,8 @@ func (s *shared) startDnsmasq(ctx context.Context, def *definition) (*process, e
 		_ = errs.SetReadDeadline(time.Now().Add(time.Second))
 		n, _ := errs.Read(buf)
 		out.Write(buf[:n])
-		return nil, liberr.New(from, liberr.InternalError, "Child process (%s --conf-file=%s --leasefile-ro --dhcp-script=%s) unexpected %s: %s",
-			filepath.Clean(bin), conf, s.helperPath(), exitText(err), out.String()).WithCause(err)
+		return nil, liberr.New(liberr.FromNone, liberr.InternalError, "Child process (VIR_BRIDGE_NAME=%s %s --conf-file=%s --leasefile-ro --dhcp-script=%s) unexpected %s: %s",
+			def.bridge, filepath.Clean(bin), conf, s.helperPath(), exitText(err), out.String()).WithCause(err)
 	}
 	p := findProcess(s.runPath(def.name, ".pid"), conf)
 	if p == nil {

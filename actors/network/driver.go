@@ -38,6 +38,7 @@ type driver struct {
 // shared is what the branch and its networks have in common. It is constant.
 type shared struct {
 	env      *branch.Env
+	sys      string   // root of sysfs
 	firewall firewall // set when the driver loads, before there is any network
 }
 
@@ -50,8 +51,11 @@ type entry struct {
 }
 
 // New makes the branch actor.
-func New(env *branch.Env) actor.Producer {
-	s := &shared{env: env}
+func New(env *branch.Env) actor.Producer { return newDriver(env, "/sys") }
+
+// newDriver is New with another sysfs, where a test has devices that its machine lacks.
+func newDriver(env *branch.Env, sys string) actor.Producer {
+	s := &shared{env: env, sys: sys}
 	return func() actor.Actor {
 		d := &driver{
 			shared: s, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
@@ -229,7 +233,7 @@ func (d *driver) parse(ctx actor.Context, r *call.Request, doc string, validate,
 		if err != nil {
 			return nil, err
 		}
-		if err := def.validate("/sys"); err != nil {
+		if err := def.validate(d.shared.sys); err != nil {
 			return nil, err
 		}
 		return &parsed{def, hostLinks()}, nil

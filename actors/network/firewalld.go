@@ -85,7 +85,7 @@ func (f *firewalld) zone(ctx context.Context, def *definition) (string, error) {
 	}
 	var backend dbus.Variant
 	if err := f.call(ctx, propertyGet, &backend, firewalldName+".config", "FirewallBackend"); err == nil && backend.Value() == backendNFTables {
-		return "", liberr.New(from, liberr.InternalError, "firewalld is set to use the nftables backend, but the required firewalld 'libvirt' zone is missing. Either set the firewalld backend to 'iptables', or ensure that firewalld has a 'libvirt' zone by upgrading firewalld to a version supporting rule priorities (0.7.0+) and/or rebuilding libvirt with --with-firewalld-zone")
+		return "", liberr.New(liberr.FromNone, liberr.InternalError, "firewalld is set to use the nftables backend, but the required firewalld 'libvirt' zone is missing. Either set the firewalld backend to 'iptables', or ensure that firewalld has a 'libvirt' zone by upgrading firewalld to a version supporting rule priorities (0.7.0+) and/or rebuilding libvirt with --with-firewalld-zone")
 	}
 	return "", nil
 }
@@ -98,7 +98,7 @@ func setZone(ctx context.Context, def *definition) error {
 	f := openFirewalld(ctx)
 	if f == nil {
 		if def.zone != "" {
-			return liberr.New(from, liberr.InternalError, "zone %s requested for network %s but firewalld is not active", def.zone, def.name)
+			return liberr.New(liberr.FromNone, liberr.InternalError, "zone %s requested for network %s but firewalld is not active", def.zone, def.name)
 		}
 		return nil
 	}

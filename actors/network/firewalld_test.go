@@ -116,7 +116,7 @@ func TestZones(t *testing.T) {
 	plain := l.define("<network><name>p</name><bridge name='tbr1'/></network>")
 	routed := l.define("<network><name>r</name><forward mode='route'/><bridge name='tbr2'/><ip address='10.79.0.1' prefix='24'/></network>")
 	create := &protocol.NetworkCreateArgs{Net: zoned}
-	branchtest.Fails(l.c, protocol.NetworkCreate, create, from, liberr.InternalError, "internal error: zone work requested for network z but firewalld is not active")
+	branchtest.Fails(l.c, protocol.NetworkCreate, create, liberr.FromNone, liberr.InternalError, "internal error: zone work requested for network z but firewalld is not active")
 	l.start(plain) // which needs no zone
 	l.destroy(plain)
 	f := firewalld(libvirtZone)
@@ -160,6 +160,6 @@ func TestZoneIsMissing(t *testing.T) {
 	l := newLab(t)
 	firewalld("public")
 	n := l.define("<network><name>p</name><bridge name='tbr1'/></network>")
-	branchtest.Fails(l.c, protocol.NetworkCreate, &protocol.NetworkCreateArgs{Net: n}, from, liberr.InternalError,
+	branchtest.Fails(l.c, protocol.NetworkCreate, &protocol.NetworkCreateArgs{Net: n}, liberr.FromNone, liberr.InternalError,
 		"internal error: firewalld is set to use the nftables backend, but the required firewalld 'libvirt' zone is missing. Either set the firewalld backend to 'iptables', or ensure that firewalld has a 'libvirt' zone by upgrading firewalld to a version supporting rule priorities (0.7.0+) and/or rebuilding libvirt with --with-firewalld-zone")
 }

@@ -131,7 +131,7 @@ func TestCollisionsAreRefused(t *testing.T) {
 	shell(t, "ip link add d0 type veth peer name d1 && ip addr add 10.77.0.200/24 dev d0 && ip link set d0 up")
 	branchtest.Fails(l.c, protocol.NetworkCreate, create, from, liberr.InternalError, "internal error: Network is already in use by interface d0")
 	shell(t, "ip link del d0 && ip link add tbr0 type bridge")
-	branchtest.Fails(l.c, protocol.NetworkCreate, create, from, liberr.SystemError, "Unable to create bridge tbr0: File exists")
+	branchtest.Fails(l.c, protocol.NetworkCreate, create, liberr.FromNone, liberr.SystemError, "error creating bridge interface tbr0: File exists")
 	shell(t, "ip link del tbr0")
 	branchtest.Fails(l.c, protocol.NetworkDefineXML, &protocol.NetworkDefineXMLArgs{XML: "<network><name>other</name><bridge name='tbr0'/></network>"},
 		from, liberr.InternalError, "internal error: bridge name 'tbr0' already in use.")
