@@ -16,7 +16,7 @@ import (
 
 // encoder turns rules into the kernel's form for one table.
 type encoder struct {
-	six bool // the chain is of IPv6
+	six bool                              // the chain is of IPv6
 	set func(name string) (uint16, error) // finds a set of the ipset tool
 }
 
@@ -38,7 +38,7 @@ func (e *encoder) chain(b *batch, t *nftables.Table, name string, rules []rule, 
 	for n, f := range fold(rules) {
 		into := name
 		if f.common != nil {
-			into = fmt.Sprintf("%s-%d", name, n)
+			into = fmt.Sprintf("%s/%d", name, n) // no sub-chain has a slash in its name
 			b.addChain(t, into, nil, 0)
 			lead := rule{matches: f.common, verdict: jump, sub: into}
 			if err := e.rule(b, t, name, &lead, func(s string) string { return s }); err != nil {
@@ -156,6 +156,9 @@ func (e *encoder) match(m *match) ([]expr.Any, error) {
 		}
 		return []expr.Any{&expr.Exthdr{Op: expr.ExthdrOpTcpopt, Type: m.a[0], Len: 1, Flags: unix.NFT_EXTHDR_F_PRESENT, DestRegister: 1},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{exists}}}, nil
+	case ip6Authentication:
+		return []expr.Any{&expr.Exthdr{Op: expr.ExthdrOpIpv6, Type: unix.IPPROTO_AH, Len: 1, Flags: unix.NFT_EXTHDR_F_PRESENT, DestRegister: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{1}}}, nil
 	case arpGratuitous:
 		return []expr.Any{gratuitous(m.negated)}, nil
 	case connLimit:

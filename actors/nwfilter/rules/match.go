@@ -63,6 +63,7 @@ const (
 	tcpOption // present or not; the match's number names it
 
 	// What is no comparison of bytes.
+	ip6Authentication
 	arpGratuitous
 	connLimit
 	ipSet
@@ -149,9 +150,10 @@ var fields = [...]fieldInfo{
 	ctDirection: {"ct direction", baseNone, 0, 1, asNumber},
 	tcpOption:   {"tcp option", baseNone, 0, 1, asNumber},
 
-	arpGratuitous: {"arp gratuitous", baseNone, 0, 0, asNumber},
-	connLimit:     {"ct count over", baseNone, 0, 4, asNumber},
-	ipSet:         {"ipset", baseNone, 0, 0, asNumber},
+	ip6Authentication: {"ip6 authentication header", baseNone, 0, 0, asNumber},
+	arpGratuitous:     {"arp gratuitous", baseNone, 0, 0, asNumber},
+	connLimit:         {"ct count over", baseNone, 0, 4, asNumber},
+	ipSet:             {"ipset", baseNone, 0, 0, asNumber},
 }
 
 // Protocol numbers of Ethernet and IP that rules compare.
@@ -275,6 +277,8 @@ func (m match) String() string {
 			return "not arp gratuitous"
 		}
 		return "arp gratuitous"
+	case ip6Authentication:
+		return "ip6 authentication header exists"
 	case ctState:
 		var names []string
 		for _, s := range states {

@@ -8,8 +8,12 @@ import (
 // buildNet matches the packets of the net chains, all but connection tracking. Every packet there is of the right
 // version of IP.
 func buildNet(v *values, b *builder) {
-	if p := b.protocol.number; p != 0 {
-		b.must(number(l4Protocol, p))
+	switch p := b.protocol; {
+	case p.header:
+		// Compat: ip6tables never finds this among the protocols, since it is a header before another one.
+		b.must(match{field: ip6Authentication})
+	case p.number != 0:
+		b.must(number(l4Protocol, p.number))
 	}
 	if v[aSrcMAC].given && !b.reverse { // of frames the other way only the destination would be known
 		b.address(etherSrc, &v[aSrcMAC], &value{})

@@ -12,6 +12,7 @@ type protocol struct {
 	net    bool   // a rule of the net chains, with connection tracking
 	six    bool   // of IPv6
 	number uint32 // net: the protocol above IP; 0 for all
+	header bool   // net: an extension header of IPv6 and no protocol above it
 	build  func(*values, *builder)
 }
 
@@ -44,7 +45,7 @@ var (
 	protoUDP6     = netProtocol("udp-ipv6", 17, true)
 	protoUDPLite6 = netProtocol("udplite-ipv6", 136, true)
 	protoESP6     = netProtocol("esp-ipv6", 50, true)
-	protoAH6      = netProtocol("ah-ipv6", 51, true)
+	protoAH6      = &protocol{name: "ah-ipv6", net: true, six: true, number: 51, header: true, build: buildNet}
 	protoSCTP6    = netProtocol("sctp-ipv6", 132, true)
 	protoICMPv6   = netProtocol("icmpv6", 58, true)
 	protoAll6     = netProtocol("all-ipv6", 0, true)
