@@ -334,11 +334,11 @@ func (b logical) Remove(ctx context.Context, p *def.Pool, v *def.Volume, flags u
 	if err == nil {
 		return nil
 	}
-	if b.run(ctx, "lvchange", "-aln", name) == nil { // in use by something that LVM itself can end
-		return b.run(ctx, "lvremove", "-f", name)
-	}
 	if now, e := b.Look(ctx, p, v.Name); e == nil && now == nil {
 		return nil // gone already
+	}
+	if b.run(ctx, "lvchange", "-aln", name) == nil { // in use by something that LVM itself can end
+		return b.run(ctx, "lvremove", "-f", name)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -191,10 +192,15 @@ func (t *partitionTable) next(extended bool) (kind string, number int, err error
 	return "", 0, liberr.New(from, liberr.InternalError, "no extended partition found and no primary partition available")
 }
 
+// follows tells whether a logical partition ends there.
+func (t *partitionTable) follows(at uint64) bool {
+	return slices.ContainsFunc(t.partitions, func(p partition) bool { return p.logical && p.End == at })
+}
+
 // place finds room: the smallest free range that is large enough. In a label with cylinders partitions end with one.
 func (t *partitionTable) place(size uint64, logical bool) (def.Extent, error) {
 	var best *freeRange
-	var bestEnd uint64
+	var at def.Extent
 	for i := range t.free {
 		r := &t.free[i]
 		need := size
@@ -204,13 +210,17 @@ func (t *partitionTable) place(size uint64, logical bool) (def.Extent, error) {
 				need -= extra
 			}
 		}
-		if need == 0 || r.logical != logical || r.size() < need || best != nil && best.size() <= r.size() {
+		start := r.Start
+		if logical && t.follows(start) {
+			start += 1024 // what says that it is there is before it
+		}
+		if need == 0 || r.logical != logical || r.End-start < need || best != nil && best.size() <= r.size() {
 			continue
 		}
-		best, bestEnd = r, r.Start+need
+		best, at = r, def.Extent{Start: start, End: start + need}
 	}
 	if best == nil {
 		return def.Extent{}, liberr.New(from, liberr.InternalError, "no large enough free extent")
 	}
-	return def.Extent{Start: best.Start, End: bestEnd}, nil
+	return at, nil
 }

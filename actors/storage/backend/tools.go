@@ -130,9 +130,14 @@ func (programs) Find(name string) (string, error) {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", liberr.System(liberr.FromNone, unix.ENOENT, "Cannot find '%s' in path", name)
+		return "", NotFound(name)
 	}
 	return path, nil
+}
+
+// NotFound is libvirt's error for a program that is not there.
+func NotFound(name string) error {
+	return liberr.System(liberr.FromNone, unix.ENOENT, "Cannot find '%s' in path", name)
 }
 
 // maxOutput is more than any tool says of 100,000 volumes.
@@ -161,11 +166,11 @@ func (programs) Run(ctx context.Context, input []byte, path string, args ...stri
 			how = "unexpected fatal " + x.String()
 		}
 	}
-	return []byte(stdout.String()), toolError(append([]string{path}, args...), how, &Exit{Code: code, Stderr: stderr.String()})
+	return []byte(stdout.String()), Failed(append([]string{path}, args...), how, &Exit{Code: code, Stderr: stderr.String()})
 }
 
-// toolError is libvirt's error for a program that failed.
-func toolError(argv []string, how string, e *Exit) error {
+// Failed is libvirt's error for a program that ended in another way than well: how says which.
+func Failed(argv []string, how string, e *Exit) error {
 	return liberr.New(from, liberr.InternalError, "Child process (%s) %s: %s", strings.Join(quoted(argv), " "), how, e.Stderr).WithCause(e)
 }
 

@@ -7,7 +7,9 @@ import (
 	"io"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"virtree/actors/internal/kit"
@@ -17,19 +19,50 @@ import (
 	"virtree/wire/virt"
 )
 
+// Traits are what kinds of storage differ in. The zero value is a folder of files.
+type Traits struct {
+	Name     func(p *def.Pool, n int) string // of the n-th volume; nil: any name
+	NotFiles bool                            // volumes have no formats, and names of their own kind
+	Always   bool                            // there is nothing to build, or to be missing
+	NoSpace  bool                            // what there is, is what volumes take
+	NoCreate bool                            // volumes come from elsewhere: Given are there when the pool starts
+	NoRemove bool
+	NoClone  bool
+	NoResize bool
+	NoWipe   bool
+	NoData   bool // nobody can read or write volumes through us
+	Unit     uint64
+	Given    []string
+}
+
 // Backend holds a backend against its contract. newPool makes the definition of a pool whose storage is empty and not
 // built yet, at a place of its own.
 func Backend(t *testing.T, b backend.Backend, newPool func(t *testing.T) *def.Pool) {
-	up := func(t *testing.T) *def.Pool {
-		p := newPool(t)
+	With(t, Traits{}, func(t *testing.T) (backend.Backend, *def.Pool) { return b, newPool(t) })
+	files(t, b, newPool)
+}
+
+// With is Backend for storage that differs; newPool makes the backend too, for one pool.
+func With(t *testing.T, k Traits, newPool func(t *testing.T) (backend.Backend, *def.Pool)) {
+	up := func(t *testing.T) (backend.Backend, *def.Pool) {
+		b, p := newPool(t)
 		ctx := t.Context()
 		must(t, b.Build(ctx, p, 0))
 		must(t, b.Start(ctx, p))
 		t.Cleanup(func() { must(t, b.Stop(context.Background(), p)) })
-		return p
+		return b, p
 	}
-	t.Run("what is not built cannot be refreshed", func(t *testing.T) {
-		p := newPool(t)
+	name := func(p *def.Pool, n int) string {
+		if k.Name != nil {
+			return k.Name(p, n)
+		}
+		return []string{"one", "two", "three"}[n]
+	}
+	t.Run("what is not there is not active", func(t *testing.T) {
+		if k.Always {
+			t.Skip("it is always there")
+		}
+		b, p := newPool(t)
 		if _, err := b.Refresh(t.Context(), p, nil); err == nil {
 			t.Error("no error")
 		}
@@ -38,7 +71,7 @@ func Backend(t *testing.T, b backend.Backend, newPool func(t *testing.T) *def.Po
 		}
 	})
 	t.Run("build, start, stop, delete", func(t *testing.T) {
-		p := newPool(t)
+		b, p := newPool(t)
 		ctx := t.Context()
 		must(t, b.Build(ctx, p, 0))
 		must(t, b.Start(ctx, p))
@@ -46,12 +79,166 @@ func Backend(t *testing.T, b backend.Backend, newPool func(t *testing.T) *def.Po
 			t.Error(ok, err)
 		}
 		c := refresh(t, b, p, nil)
-		if len(c.Volumes) != 0 || c.Space.Capacity == 0 || c.Space.Capacity != c.Space.Allocation+c.Space.Available {
-			t.Errorf("%+v", c)
+		s, err := b.Space(ctx, p)
+		if got := names(c); !slices.Equal(got, k.Given) || !reflect.DeepEqual(s, c.Space) || err != nil {
+			t.Errorf("%q, %+v, %v", got, s, err)
+		}
+		if !k.NoSpace && (c.Space.Capacity == 0 || c.Space.Capacity < c.Space.Allocation+c.Space.Available) {
+			t.Errorf("%+v", c.Space)
+		}
+		for _, n := range k.Given {
+			v := c.Volumes[n]
+			if v.Name != n || v.Key == "" || v.Path == "" || v.Capacity == 0 {
+				t.Errorf("%+v", v)
+			}
+			if again := look(t, b, p, n); again == nil || again.Key != v.Key || again.Path != v.Path {
+				t.Errorf("%+v, %+v", v, again)
+			}
+		}
+		if look(t, b, p, "no such volume") != nil {
+			t.Error("a volume that is not there was found")
 		}
 		must(t, b.Stop(ctx, p))
-		must(t, b.Delete(ctx, p, 0))
+		if err := b.Delete(ctx, p, 0); err != nil && !errors.Is(err, liberr.NoSupportCode) {
+			t.Error(err)
+		}
 	})
+	t.Run("what cannot be done is refused in libvirt's words", func(t *testing.T) {
+		b, p := up(t)
+		v := &def.Volume{Name: "x", Path: "/dev/null", Key: "x", Capacity: 1, Allocation: 1}
+		_, down := b.Open(t.Context(), p, v, false)
+		for what, is := range map[string]struct {
+			cannot bool
+			err    error
+		}{
+			"storage pool does not support volume creation":                         {k.NoCreate, orNil(k.NoCreate, func() error { return b.Place(p, &def.Volume{Name: "x", Format: "raw"}) })},
+			"storage pool does not support vol deletion":                            {k.NoRemove, orNil(k.NoRemove, func() error { return b.Remove(t.Context(), p, v, 0) })},
+			"storage pool does not support changing of volume capacity":             {k.NoResize, orNil(k.NoResize, func() error { return b.Resize(t.Context(), p, v, 2, 0) })},
+			"storage pool doesn't support volume wiping":                            {k.NoWipe, orNil(k.NoWipe, func() error { return b.Wipe(t.Context(), p, v, 0) })},
+			"storage pool doesn't support volume download":                          {k.NoData, down},
+			"storage pool does not support volume creation from an existing volume": {k.NoClone, orNil(k.NoClone, func() error { return b.Clone(t.Context(), &kit.Undo{}, p, v, v, 0) })},
+		} {
+			if is.cannot && (is.err == nil || !strings.HasSuffix(is.err.Error(), what) || !errors.Is(is.err, liberr.NoSupportCode)) {
+				t.Errorf("%v, want %s", is.err, what)
+			}
+		}
+	})
+	if k.NoCreate {
+		return
+	}
+	size := func(n uint64) uint64 {
+		if k.Unit == 0 {
+			return n
+		}
+		return (n + k.Unit - 1) / k.Unit * k.Unit
+	}
+	make := func(t *testing.T, b backend.Backend, p *def.Pool, n int, capacity uint64) *def.Volume {
+		return create(t, b, p, name(p, n), capacity, capacity)
+	}
+	t.Run("a volume comes, is there once, and goes", func(t *testing.T) {
+		b, p := up(t)
+		make(t, b, p, 0, 1<<20)
+		v := look(t, b, p, name(p, 0))
+		if v == nil || v.Capacity != size(1<<20) || v.Key == "" || v.Path == "" {
+			t.Fatalf("%+v", v)
+		}
+		if k.NotFiles { // of files this is tested with what is in them
+			again := &def.Volume{Name: v.Name, Format: v.Format, Capacity: 1 << 20, Allocation: 1 << 20, Permissions: def.NoPermissions}
+			must(t, b.Place(p, again))
+			undo := &kit.Undo{}
+			if err := b.Create(t.Context(), undo, p, again, 0); err == nil {
+				t.Error("made twice")
+			}
+		}
+		if got := names(refresh(t, b, p, nil)); !slices.Equal(got, []string{v.Name}) {
+			t.Error(got)
+		}
+		must(t, b.Remove(t.Context(), p, v, 0))
+		if look(t, b, p, v.Name) != nil || len(refresh(t, b, p, nil).Volumes) != 0 {
+			t.Error("it is still there")
+		}
+		must(t, b.Remove(t.Context(), p, v, 0)) // gone already
+	})
+	t.Run("there is never more in a pool than fits", func(t *testing.T) {
+		if !k.NotFiles {
+			t.Skip("files may be larger than what they are in")
+		}
+		b, p := up(t)
+		before, err := b.Space(t.Context(), p)
+		must(t, err)
+		make(t, b, p, 0, 2<<20)
+		after, err := b.Space(t.Context(), p)
+		must(t, err)
+		if after.Available+size(2<<20) > before.Available+(1<<20) && after.Available != before.Available || after.Allocation > after.Capacity {
+			t.Errorf("%+v, %+v", before, after)
+		}
+	})
+	t.Run("a wiped volume is zero", func(t *testing.T) {
+		if k.NoData || k.NoWipe {
+			t.Skip("it cannot be read, or wiped")
+		}
+		b, p := up(t)
+		v := look(t, b, p, make(t, b, p, 0, 2<<20).Name)
+		write(t, b, p, v, bytes.Repeat([]byte{7}, 1<<20), 4096)
+		must(t, b.Wipe(t.Context(), p, v, virt.StorageVolWipeAlgZero))
+		if got := read(t, b, p, v); !bytes.Equal(got, zeros(len(got))) || len(got) < 2<<20 {
+			t.Error(len(got))
+		}
+	})
+	t.Run("a clone has the data", func(t *testing.T) {
+		if k.NoClone {
+			t.Skip("there are no clones")
+		}
+		b, p := up(t)
+		source := look(t, b, p, make(t, b, p, 0, 1<<20).Name)
+		if !k.NoData {
+			write(t, b, p, source, []byte("virtree"), 5000)
+		}
+		c := &def.Volume{Name: name(p, 1), Format: source.Format, Capacity: source.Capacity, Allocation: source.Capacity, Permissions: def.NoPermissions}
+		must(t, b.Place(p, c))
+		must(t, b.Clone(t.Context(), &kit.Undo{}, p, c, source, 0))
+		got := look(t, b, p, c.Name)
+		if got == nil || got.Capacity != source.Capacity {
+			t.Fatalf("%+v", got)
+		}
+		if !k.NoData && string(read(t, b, p, got)[5000:5007]) != "virtree" {
+			t.Error("the data are not there")
+		}
+	})
+	t.Run("a volume has another size", func(t *testing.T) {
+		if k.NoResize {
+			t.Skip("sizes stay as they are")
+		}
+		b, p := up(t)
+		v := look(t, b, p, make(t, b, p, 0, 1<<20).Name)
+		for _, to := range []uint64{4 << 20, 2 << 20} {
+			must(t, b.Resize(t.Context(), p, v, to, virt.StorageVolResizeShrink))
+			if v = look(t, b, p, v.Name); v.Capacity != to {
+				t.Error(v.Capacity, to)
+			}
+		}
+	})
+}
+
+func zeros(n int) []byte { return append([]byte(nil), bytes.Repeat([]byte{0}, n)...) }
+
+func orNil(when bool, f func() error) error {
+	if when {
+		return f()
+	}
+	return nil
+}
+
+// files are the tests of volumes that are files in a folder.
+func files(t *testing.T, b backend.Backend, newPool func(t *testing.T) *def.Pool) {
+	up := func(t *testing.T) *def.Pool {
+		p := newPool(t)
+		ctx := t.Context()
+		must(t, b.Build(ctx, p, 0))
+		must(t, b.Start(ctx, p))
+		t.Cleanup(func() { must(t, b.Stop(context.Background(), p)) })
+		return p
+	}
 	t.Run("a volume comes and goes", func(t *testing.T) {
 		p := up(t)
 		v := create(t, b, p, "one", 1<<20, 0)
