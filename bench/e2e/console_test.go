@@ -31,7 +31,7 @@ func openPTY() (master, slave *os.File, err error) {
 	return master, slave, nil
 }
 
-// cmdConsole talks to a guest through virsh console: wait TEXT, send TEXT, escape (as
+// cmdConsole talks to a guest through virsh console: wait TEXT, send TEXT, prompt TEXT (by pressing return), escape (as
 // a user leaves it) and end (the guest dies and the console with it).
 func cmdConsole(ts *testscript.TestScript, neg bool, args []string) {
 	noNeg(ts, neg, args, 2)
@@ -77,6 +77,21 @@ func cmdConsole(ts *testscript.TestScript, neg bool, args []string) {
 			if err := b.after(&seen, args[i], time.Minute); err != nil {
 				ts.Fatalf("console: %v", err)
 			}
+		case "prompt":
+			// What is typed while virsh changes the terminal's mode is lost, and nothing tells when that is over.
+			i++
+			var err error
+			for range 30 {
+				if _, err = master.WriteString("\r"); err != nil {
+					break
+				}
+				if err = b.after(&seen, args[i], 2*time.Second); err == nil {
+					break
+				}
+			}
+			if err != nil {
+				ts.Fatalf("console: %v", err)
+			}
 		case "send":
 			i++
 			_, err := master.WriteString(args[i] + "\r")
@@ -88,7 +103,7 @@ func cmdConsole(ts *testscript.TestScript, neg bool, args []string) {
 		case "end":
 			awaitEnd(ts, b)
 		default:
-			ts.Fatalf("console NAME [wait TEXT|send TEXT|escape|end]...")
+			ts.Fatalf("console NAME [wait TEXT|send TEXT|prompt TEXT|escape|end]...")
 		}
 	}
 	fmt.Fprint(ts.Stdout(), b.text())

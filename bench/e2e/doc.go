@@ -17,7 +17,7 @@
 //	virsh ARG...              exec virsh at $URI; ! virsh when it must fail
 //	until REGEX virsh ARG...  poll until its output matches
 //	domain NAME bare|boot     write NAME.xml, devices from NAME.devices if there is one
-//	console NAME [wait|send TEXT]...   talk over `virsh console` on a pseudo-terminal
+//	console NAME [wait|send|prompt TEXT]...   talk over `virsh console` on a pseudo-terminal
 //	watch NAME virsh ARG...   a client in the background
 //	seen NAME REGEX           until it printed a match; unseen: it did not, up to now
 //	unwatch NAME              interrupt it; its output becomes stdout
@@ -32,6 +32,7 @@
 //	fault KIND [FLAG...] PATH virtree fault, in a tree started with --allow-faults
 //	soak connects|starts N    again and again, with memory and descriptors before and after
 //	box ARG...                a program in the box, where the tree's links are
+//	box-until REGEX ARG...    poll one there until its output matches
 //	box-start ARG..., box-stop   some that stay in the background; end them all
 //	clock start|check TIME    no more than that has gone by
 //	host save|check           what there is in the box beside the tree: links, rules, processes;

@@ -41,6 +41,21 @@ func cmdBox(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+func cmdBoxUntil(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, args, 2)
+	_, t := tree(ts)
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	var r lab.Result
+	if !lab.Await(context.Background(), func() bool {
+		r = lab.Finish(inBox(context.Background(), ts, args[1:]...))
+		return re.MatchString(r.Stdout)
+	}) {
+		ts.Fatalf("never matched %s: %s%s\ndaemon:\n%s", args[0], r.Stdout, r.Stderr, t.LogTail(15))
+	}
+	fmt.Fprint(ts.Stdout(), r.Stdout)
+}
+
 func cmdBoxStart(ts *testscript.TestScript, neg bool, args []string) {
 	noNeg(ts, neg, args, 1)
 	w, t := tree(ts)

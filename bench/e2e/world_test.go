@@ -94,6 +94,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"soak":       cmdSoak,
 	"capture":    cmdCapture,
 	"box":        cmdBox,
+	"box-until":  cmdBoxUntil,
 	"box-start":  cmdBoxStart,
 	"box-stop":   cmdBoxStop,
 	"clock":      cmdClock,
