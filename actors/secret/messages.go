@@ -7,7 +7,8 @@ import (
 )
 
 // Ask asks for the value of a secret, also of a private one: for the branches that use secrets (disks, TLS keys). No
-// client can send it. It names the secret by UUID, or by usage when ByUsage is set.
+// client can send it. It names the secret by UUID, or by usage when ByUsage is set. One that is named by UUID must be of
+// UsageType, unless that is 0 (none): InvalidArg.
 type Ask struct {
 	Serial    uint64
 	UUID      protocol.UUID

@@ -123,6 +123,10 @@ func (d *driver) ask(ctx actor.Context, m *Ask) {
 	case o == nil:
 		_, err := d.find(m.UUID)
 		reply.Err = liberr.From(from, err)
+	case m.UsageType > 0 && int(m.UsageType) < len(usages) && o.def.usageType != m.UsageType:
+		reply.Err = liberr.New(from, liberr.InvalidArg, "secret with uuid %s is of type '%s' not expected '%s' type",
+			o.def.uuid, usages[o.def.usageType].name, usages[m.UsageType].name)
+		o = nil
 	}
 	if o != nil {
 		var err error

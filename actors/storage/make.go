@@ -85,6 +85,7 @@ func (p *pool) makeVolume(ctx actor.Context, r *call.Request, v *def.Volume, cre
 		if m.volume, err = b.Look(jc, d, name); err == nil && m.volume == nil {
 			err = liberr.New(from, liberr.NoStorageVol, "no storage vol with matching path '%s'", v.Path) // gone again
 		}
+		m.volume = keyed(m.volume, v)
 		if err == nil {
 			m.space, err = b.Space(jc, d)
 		}

@@ -149,7 +149,10 @@ func (p *pool) begin(ctx actor.Context, w *work) {
 	if w.change {
 		p.changes++
 	}
-	run := kit.Job[any]{Name: w.name, Timeout: w.limit, Run: w.run}.Start(ctx)
+	secrets := p.secrets(ctx.ActorSystem().Root)
+	run := kit.Job[any]{Name: w.name, Timeout: w.limit, Run: func(jc context.Context, undo *kit.Undo) (any, error) {
+		return w.run(backend.WithSecrets(jc, secrets), undo)
+	}}.Start(ctx)
 	p.works[run.Serial] = w
 }
 

@@ -99,7 +99,7 @@ func (p *pool) take(ctx actor.Context, c *backend.Content, touched map[string]bo
 			p.volumes[name] = &volume{Volume: v}
 			change.Set = append(change.Set, v)
 		default:
-			if old.Key != v.Key || old.Path != v.Path {
+			if v = keyed(v, old.Volume); old.Key != v.Key || old.Path != v.Path {
 				change.Gone, change.Set = append(change.Gone, old.Volume), append(change.Set, v)
 			}
 			old.Volume = v
@@ -120,6 +120,7 @@ func (p *pool) put(ctx actor.Context, name string, v *def.Volume) {
 		p.touched[name] = true
 	}
 	old := p.volumes[name]
+	v = keyed(v, p.known(name))
 	change := &volumesChanged{Pool: p.uuid}
 	switch {
 	case v == nil && old == nil:

@@ -135,7 +135,7 @@ func (p *pool) look(ctx actor.Context, r *call.Request, name string, answer func
 	p.begin(ctx, &work{name: "look at a volume", req: r, limit: briefly, run: func(jc context.Context, _ *kit.Undo) (any, error) {
 		return b.Look(jc, d, name)
 	}, apply: func(ctx actor.Context, out any) (protocol.Encoder, error) {
-		v := out.(*def.Volume)
+		v := keyed(out.(*def.Volume), was)
 		p.putIf(ctx, name, was, v)
 		if v == nil {
 			return nil, liberr.New(from, liberr.NoStorageVol, "no storage vol with matching path '%s'", was.Path)

@@ -37,6 +37,9 @@ func (dir) Resize(ctx context.Context, _ *def.Pool, v *def.Volume, capacity uint
 		if flags&virt.StorageVolResizeAllocate != 0 {
 			return liberr.New(from, liberr.OperationUnsupported, "preallocate is only supported for raw type volume")
 		}
+		if v.Encryption != nil {
+			return resizeEncrypted(ctx, v.Path, v, capacity)
+		}
 		args := []string{"resize"}
 		if capacity < v.Capacity {
 			args = append(args, "--shrink")
@@ -44,7 +47,10 @@ func (dir) Resize(ctx context.Context, _ *def.Pool, v *def.Volume, capacity uint
 		return qemuImg(ctx, append(args, v.Path, fmt.Sprint(capacity))...)
 	}
 	if v.Encryption != nil {
-		return liberr.New(from, liberr.ConfigUnsupported, "resizing encrypted volume '%s' is not supported yet", v.Name)
+		if flags&virt.StorageVolResizeAllocate != 0 {
+			return liberr.New(from, liberr.OperationUnsupported, "preallocate is only supported for an unencrypted raw volume")
+		}
+		return resizeEncrypted(ctx, v.Path, v, capacity)
 	}
 	f, err := os.OpenFile(v.Path, os.O_RDWR, 0)
 	if err != nil {

@@ -34,15 +34,21 @@ func (dir) Place(p *def.Pool, v *def.Volume) error {
 }
 
 func (dir) Create(ctx context.Context, undo *kit.Undo, p *def.Pool, v *def.Volume, flags uint32) error {
-	if v.Format == "raw" && v.Backing != nil {
+	switch {
+	case v.Format != "raw" || v.Backing == nil:
+	case v.Encryption != nil:
+		return liberr.New(from, liberr.ConfigUnsupported, "cannot set backing store for raw volume")
+	default:
 		return liberr.New(from, liberr.NoSupportCode, "backing storage not supported for raw volumes")
 	}
-	return makeVolume(ctx, undo, p, v, v.Format != "raw", flags, func(path string) error {
-		switch v.Format {
-		case "raw":
-			return createRaw(ctx, path, v, nil, false)
-		case "dir":
+	return makeVolume(ctx, undo, p, v, needsTool(v), flags, func(path string) error {
+		switch {
+		case v.Format == "dir":
 			return system(os.Mkdir(path, 0o700), "cannot create path '%s'", v.Path)
+		case v.Encryption != nil:
+			return createEncryptedImage(ctx, path, v, flags)
+		case v.Format == "raw":
+			return createRaw(ctx, path, v, nil, false)
 		}
 		return createImage(ctx, path, v, flags)
 	})
@@ -52,12 +58,15 @@ func (dir) Clone(ctx context.Context, undo *kit.Undo, p *def.Pool, v, source *de
 	if source.Type == virt.StorageVolDir || v.Format == "dir" {
 		return liberr.New(from, liberr.InternalError, "unsupported input storage vol type %d", source.Type)
 	}
-	byTool := v.Format != "raw" || source.Format != "raw"
+	byTool := needsTool(v) || needsTool(source)
 	if byTool && flags&virt.StorageVolCreateReflink != 0 {
 		return liberr.Raw(from, liberr.InvalidArg, unsupportedFlags(virt.StorageVolCreateReflink, "storageBackendCreateQemuImg"))
 	}
 	return makeVolume(ctx, undo, p, v, byTool, flags, func(path string) error {
-		if byTool {
+		switch {
+		case v.Encryption != nil || source.Encryption != nil:
+			return convertEncrypted(ctx, path, v, source, flags)
+		case byTool:
 			return convertImage(ctx, path, v, source, flags)
 		}
 		in, err := os.OpenFile(source.Path, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -109,9 +118,6 @@ func mayMake(p *def.Pool, v *def.Volume, byTool bool, flags uint32) error {
 		case v.Format != "qcow2":
 			return liberr.New(from, liberr.ConfigUnsupported, "metadata preallocation only available with qcow2")
 		}
-	}
-	if v.Encryption != nil {
-		return liberr.New(from, liberr.ConfigUnsupported, "encrypted volumes cannot be created yet: '%s'", v.Name)
 	}
 	if _, err := os.Lstat(v.Path); err == nil {
 		return liberr.New(from, liberr.OperationInvalid, "volume target path '%s' already exists", v.Path)

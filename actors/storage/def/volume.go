@@ -44,15 +44,6 @@ type Times struct{ Access, Modify, Change Time }
 // Time is a point in time as the kernel counts.
 type Time struct{ Sec, Nsec int64 }
 
-// Encryption of an image; secrets are named, never held.
-type Encryption struct {
-	Format  string
-	Secrets []EncryptionSecret
-}
-
-// EncryptionSecret names a secret by UUID or by usage.
-type EncryptionSecret struct{ Type, UUID, Usage string }
-
 // Features of an image of a format that has some.
 type Features struct{ LazyRefcounts, ExtendedL2 bool }
 
@@ -148,11 +139,8 @@ func (v *Volume) parseTarget(e *element, kind *Kind) (err error) {
 	if v.Permissions, err = parsePermissions(e.find("permissions")); err != nil {
 		return err
 	}
-	if enc := e.find("encryption"); enc != nil {
-		v.Encryption = &Encryption{Format: enc.attr("format")}
-		for _, s := range enc.all("secret") {
-			v.Encryption.Secrets = append(v.Encryption.Secrets, EncryptionSecret{s.attr("type"), s.attr("uuid"), s.attr("usage")})
-		}
+	if v.Encryption, err = parseEncryption(e.find("encryption")); err != nil {
+		return err
 	}
 	if v.Compat = e.text("compat"); v.Compat != "" && !validCompat(v.Compat) {
 		return badXML("forbidden characters in 'compat' attribute")
@@ -217,17 +205,7 @@ func (v *Volume) XML() string {
 		fmt.Fprintf(&b, "  <physical unit='bytes'>%d</physical>\n", v.Physical)
 	}
 	formatTarget(&b, "target", v.Path, v.Format, v.Permissions, &v.Times)
-	if v.Encryption != nil {
-		fmt.Fprintf(&b, "    <encryption format='%s'>\n", esc(v.Encryption.Format))
-		for _, s := range v.Encryption.Secrets {
-			how, id := "uuid", s.UUID
-			if id == "" {
-				how, id = "usage", s.Usage
-			}
-			fmt.Fprintf(&b, "      <secret type='%s' %s='%s'/>\n", esc(s.Type), how, esc(id))
-		}
-		b.WriteString("    </encryption>\n")
-	}
+	v.Encryption.format(&b)
 	if v.Compat != "" {
 		fmt.Fprintf(&b, "    <compat>%s</compat>\n", esc(v.Compat))
 	}
