@@ -121,7 +121,8 @@ func lookAround(ts *testscript.TestScript) string {
 	_, t := tree(ts)
 	var all []string
 	for _, look := range []string{
-		"ip -o addr | awk '{print $2, $3, $4}'", "ip -o link | awk '{print $2}'", "ip route", "nft list ruleset", "tc qdisc show | cut -d' ' -f1-5",
+		"ip -o addr show | grep -v ' fe80:' | awk '{print $2, $3, $4}'",                       // the kernel's own come and go with carriers
+		"ip -o link | awk '{print $2}'", "ip -br link | grep -v '^br' | awk '{print $1, $3}'", // a bridge's address is that of a port "ip route", "nft list ruleset", "tc qdisc show | cut -d' ' -f1-5",
 	} {
 		r := lab.Finish(inBox(context.Background(), ts, "sh", "-c", look))
 		lines := lab.Lines(volatile.ReplaceAllString(r.Stdout, ""))
