@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,30 +55,44 @@ func (k *Kernel) startDHCP(ctx context.Context, name string, p def.Protocol) err
 	return errors.New("failed to execute external program - there is no DHCP client for " + p.Family + " on this host")
 }
 
-// stopDHCP ends the clients that startDHCP left in the background.
+// stopDHCP ends the clients that startDHCP left in the background. It knows them by their arguments: what a client's file
+// of its process id says may be the number of a process that has forked and gone.
 func (k *Kernel) stopDHCP(i *def.Interface) {
 	for _, family := range []string{"ipv4", "ipv6"} {
 		file := k.pidFile(i.Name, family)
-		text, err := os.ReadFile(file)
-		if err != nil {
-			continue
+		for _, pid := range clientsWith(file) {
+			_ = syscall.Kill(pid, syscall.SIGTERM)
+		}
+		tick := time.NewTicker(stopPause)
+		for end := time.Now().Add(stopPatience); len(clientsWith(file)) > 0 && time.Now().Before(end); <-tick.C {
+		}
+		tick.Stop()
+		for _, pid := range clientsWith(file) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 		_ = os.Remove(file)
-		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		if err != nil || pid <= 1 || !isClient(pid) {
-			continue
-		}
-		_ = syscall.Kill(pid, syscall.SIGTERM)
+		_ = os.Remove(strings.TrimSuffix(file, ".pid") + ".leases")
 	}
 }
 
-// isClient tells whether a process is one of the clients: its number may be another's by now.
-func isClient(pid int) bool {
-	comm, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
-	for _, c := range clients {
-		if strings.TrimSpace(string(comm)) == c.name {
-			return true
+// How long a client may take to end, and the time between two looks.
+const (
+	stopPatience = 2 * time.Second
+	stopPause    = 10 * time.Millisecond
+)
+
+// clientsWith lists the DHCP clients that have a file of process ids among their arguments.
+func clientsWith(file string) (pids []int) {
+	list, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range list {
+		text, err := os.ReadFile(name)
+		args := strings.Split(string(text), "\x00")
+		if err != nil || !slices.Contains(args, file) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {
+			pids = append(pids, pid)
 		}
 	}
-	return false
+	return pids
 }
