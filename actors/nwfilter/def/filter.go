@@ -123,7 +123,9 @@ func checkChain(chain string) (int, error) {
 	case chain == RootChain:
 		return 0, nil
 	case strings.HasPrefix(chain, RootChain): // Compat: libvirt fails without saying why
-		return 0, liberr.Raw(liberr.FromNone, liberr.InternalError, "An error occurred, but the cause is unknown")
+		e := liberr.Raw(liberr.FromNone, liberr.InternalError, "An error occurred, but the cause is unknown")
+		e.Str1, e.Str2, e.Int1, e.Int2 = "", "", 0, 0
+		return 0, e
 	}
 	var known []string
 	for _, c := range chains {

@@ -250,11 +250,17 @@ func checkBinding(n *node) error {
 	}
 	seen := map[string]bool{}
 	for _, k := range n.kids {
-		if k.name == "" && strings.TrimSpace(k.text) == "" {
+		if k.name == "" {
+			if strings.TrimSpace(k.text) != "" {
+				return bad("Element filterbinding has extra content: text")
+			}
 			continue
 		}
 		known := bindingGrammar[k.name]
-		if known == nil || seen[k.name] {
+		if known == nil {
+			return bad("Element filterbinding has extra content: " + k.name)
+		}
+		if seen[k.name] {
 			return bad("Extra element "+k.name+" in interleave", whole)
 		}
 		seen[k.name] = true
