@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,10 +13,7 @@ import (
 )
 
 // Watch is a running watch. A nil one does nothing.
-type Watch struct {
-	stop chan struct{}
-	name string // of this process, as the kernel knows it
-}
+type Watch struct{ stop chan struct{} }
 
 // retry is the wait after the kernel ended a watch, as it does when it could not keep up.
 const retry = time.Second
@@ -24,12 +22,10 @@ const retry = time.Second
 // something in one transaction; without any when anything may have happened: at the start, and when news were lost.
 func Start(log zerolog.Logger, touched func(tables []string)) *Watch {
 	w := &Watch{stop: make(chan struct{})}
-	if name, err := os.ReadFile("/proc/self/comm"); err == nil {
-		w.name = strings.TrimSpace(string(name))
-	}
+	own := self()
 	go func() {
 		for {
-			err := w.listen(touched)
+			err := w.listen(own, touched)
 			if errors.Is(err, os.ErrPermission) {
 				log.Warn().Err(err).Msg("cannot watch the firewall")
 				return
@@ -42,6 +38,26 @@ func Start(log zerolog.Logger, touched func(tables []string)) *Watch {
 		}
 	}()
 	return w
+}
+
+// initPIDs is the inode of the first PID namespace, to which the kernel's numbers of processes belong.
+const initPIDs = "pid:[4026531836]"
+
+// self makes what tells this process, by the name and the number of the thread that the kernel tells. In a PID namespace
+// of our own the number says nothing.
+func self() func(name string, thread uint32) bool {
+	own, _ := os.ReadFile("/proc/self/comm")
+	pids, _ := os.Readlink("/proc/self/ns/pid")
+	return func(name string, thread uint32) bool {
+		if name != strings.TrimSpace(string(own)) {
+			return false
+		}
+		if pids != initPIDs {
+			return true
+		}
+		_, err := os.Stat("/proc/self/task/" + strconv.FormatUint(uint64(thread), 10))
+		return err == nil
+	}
 }
 
 // Close ends the watch; it may be called more than once.
@@ -60,7 +76,7 @@ func (w *Watch) Close() {
 const bufferSize = 1 << 18
 
 // listen reads until the watch is closed or fails.
-func (w *Watch) listen(touched func(tables []string)) error {
+func (w *Watch) listen(own func(string, uint32) bool, touched func(tables []string)) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
@@ -88,7 +104,7 @@ func (w *Watch) listen(touched func(tables []string)) error {
 		if err != nil {
 			return err
 		}
-		for _, tables := range t.read(buffer[:n], w.name) {
+		for _, tables := range t.read(buffer[:n], own) {
 			touched(tables)
 		}
 	}
@@ -104,8 +120,8 @@ const (
 	attrTable    = 1
 )
 
-// read takes a packet and returns the tables that other programs than own removed something from, by transaction.
-func (t *transaction) read(b []byte, own string) (out [][]string) {
+// read takes a packet and returns the tables from which something was removed, by transaction, but not by ourselves.
+func (t *transaction) read(b []byte, own func(name string, thread uint32) bool) (out [][]string) {
 	for len(b) >= unix.NLMSG_HDRLEN {
 		size := int(binary.NativeEndian.Uint32(b))
 		kind := binary.NativeEndian.Uint16(b[4:])
@@ -119,11 +135,11 @@ func (t *transaction) read(b []byte, own string) (out [][]string) {
 		}
 		switch kind & 0xff {
 		case unix.NFT_MSG_DELTABLE, unix.NFT_MSG_DELCHAIN, unix.NFT_MSG_DELRULE, unix.NFT_MSG_DELSET, unix.NFT_MSG_DELSETELEM:
-			if name := attr(body[familyHeader:], attrTable); len(t.tables) == 0 || t.tables[len(t.tables)-1] != name {
+			if name := text(body[familyHeader:], attrTable); len(t.tables) == 0 || t.tables[len(t.tables)-1] != name {
 				t.tables = append(t.tables, name)
 			}
 		case unix.NFT_MSG_NEWGEN:
-			if len(t.tables) > 0 && (own == "" || attr(body[familyHeader:], unix.NFTA_GEN_PROC_NAME) != own) {
+			if len(t.tables) > 0 && !own(text(body[familyHeader:], unix.NFTA_GEN_PROC_NAME), number(body[familyHeader:], unix.NFTA_GEN_PROC_PID)) {
 				out = append(out, t.tables)
 			}
 			t.tables = nil
@@ -132,19 +148,28 @@ func (t *transaction) read(b []byte, own string) (out [][]string) {
 	return out
 }
 
-// attr is an attribute's text.
-func attr(b []byte, kind uint16) string {
+func text(b []byte, kind uint16) string { return strings.TrimRight(string(attr(b, kind)), "\x00") }
+
+func number(b []byte, kind uint16) uint32 {
+	if v := attr(b, kind); len(v) == 4 {
+		return binary.BigEndian.Uint32(v)
+	}
+	return 0
+}
+
+// attr is an attribute's value; nil when it is missing.
+func attr(b []byte, kind uint16) []byte {
 	for len(b) >= attrHeader {
 		size := int(binary.NativeEndian.Uint16(b))
 		if size < attrHeader || size > len(b) {
 			break
 		}
 		if binary.NativeEndian.Uint16(b[2:])&^unix.NLA_F_NESTED == kind {
-			return strings.TrimRight(string(b[attrHeader:size]), "\x00")
+			return b[attrHeader:size]
 		}
 		b = b[min(align(size), len(b)):]
 	}
-	return ""
+	return nil
 }
 
 func align(n int) int { return (n + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1) }
