@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"virtree/actors/internal/branchtest"
+	"virtree/actors/internal/call"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
@@ -121,9 +122,43 @@ func TestBindingsSurviveARestart(t *testing.T) {
 	l.b.Stop()
 	must(t, os.Remove(l.bindingFile()))
 	l.start()
-	if n, err := branchtest.Do(l.c, protocol.ConnectListAllNwfilterBindings, &protocol.ConnectListAllNwfilterBindingsArgs{NeedResults: 1}); err != nil || n.Ret != 0 || !l.passes(0x88b5) {
-		t.Error("rules without a binding stay", n, err)
+	if n, err := branchtest.Do(l.c, protocol.ConnectListAllNwfilterBindings, &protocol.ConnectListAllNwfilterBindingsArgs{NeedResults: 1}); err != nil || n.Ret != 0 || l.passes(0x88b5) {
+		t.Error("rules of a port that may be another system's are gone", n, err)
 	}
+	link, err := netlink.LinkByName("pa")
+	must(t, err)
+	must(t, netlink.LinkDel(link))
+	l.restart()
+	if _, err := branchtest.Do(l.c, protocol.ConnectNumOfNwfilters, &protocol.Void{}); err != nil {
+		t.Error(err)
+	}
+	l.nothingLeft()
+}
+
+// A crash of the branch's actor costs nothing but the calls it had not answered: they get an error.
+func TestCrash(t *testing.T) {
+	l := newLab(t)
+	_, err := InstallStock(l.env.Paths)
+	must(t, err)
+	l.start()
+	l.define(dropping("x", "0x88b5"))
+	l.bind("x", "")
+	before := l.bindingXML()
+	l.c.Send(protocol.NwfilterDefineXML.Procedure, &protocol.NwfilterDefineXMLArgs{XML: dropping("y", "0x88b5")})
+	l.b.Root().Send(l.b.PID, &call.Call{}) // of no procedure: a nil pointer
+	l.c.Reply()                            // whatever it is, there is one
+	if after := l.bindingXML(); after != before || l.passes(0x88b5) || !l.passes(0x88b4) {
+		t.Errorf("the binding is now %s", after)
+	}
+	l.unbind()
+	l.bind("clean-traffic", "")
+	l.b.Root().Send(l.b.PID, &call.Call{})
+	eventually(t, "the address is learned after a crash", 20*time.Second, func() bool {
+		l.send("a", l.frame("a", "b", 0x800, ipv4Packet("10.0.0.1", "10.0.0.2", udp(1, 2, nil))))
+		return strings.Contains(nft(t, "list", "ruleset"), "10.0.0.1")
+	})
+	l.unbind()
+	l.nothingLeft()
 }
 
 // Files that are broken, or contradict others, are left out; the rest is there.

@@ -142,13 +142,14 @@ func (t *tools) find(ctx context.Context, f *found) {
 	f.broken = errors.Join(errors.Join(errs[:]...), t.dropStrays(ctx, f.bindings))
 }
 
-// dropStrays removes the rules of ports that have no binding: of a binding that was being made when the process ended.
+// dropStrays removes the rules of ports that have no binding, as of one that was being made when the process ended. A
+// port that is still there is left alone: it may be another system's, such as a tree below another root.
 func (t *tools) dropStrays(ctx context.Context, bindings map[string]*def.Binding) error {
 	have, err := t.backend.Ports(ctx)
 	if err != nil {
 		return err
 	}
-	stray := slices.DeleteFunc(have, func(name string) bool { return bindings[name] != nil })
+	stray := slices.DeleteFunc(have, func(name string) bool { return bindings[name] != nil || linkExists(name) })
 	if len(stray) == 0 {
 		return nil
 	}

@@ -40,8 +40,8 @@ func (d *driver) repair(ctx actor.Context, m *rulesTouched) {
 		return plan{
 			work: func(ctx context.Context) error {
 				var broken error
-				if removed { // not everything that can be missing is noticed when rules are applied again
-					broken = dropTables()
+				if removed {
+					broken = t.clear(ctx, wishes)
 				}
 				var err error
 				outcomes, err = t.installEach(ctx, filters, wishes)
@@ -56,15 +56,49 @@ func (d *driver) repair(ctx actor.Context, m *rulesTouched) {
 	}})
 }
 
-// dropTables removes the tables of package rules, broken as they are, to be made anew.
-func dropTables() error {
+// families are those in which package rules has tables.
+var families = []nftables.TableFamily{nftables.TableFamilyBridge, nftables.TableFamilyIPv4, nftables.TableFamilyIPv6}
+
+// clear removes the rules of ports, for what is missing inside of them is not noticed when they are applied again. When
+// the chains around them are empty, the tables go as a whole.
+func (t *tools) clear(ctx context.Context, wishes []wish) error {
+	hollow, err := hollowTables()
+	if err != nil || !hollow {
+		var ports []string
+		for _, w := range wishes {
+			ports = append(ports, w.binding.Port)
+		}
+		return errors.Join(err, t.backend.Remove(ctx, ports...))
+	}
 	c, err := nftables.New()
 	if err != nil {
 		return err
 	}
-	for _, f := range []nftables.TableFamily{nftables.TableFamilyBridge, nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
-		t := c.AddTable(&nftables.Table{Name: rulesTable, Family: f}) // so that it can be deleted
-		c.DelTable(t)
+	for _, f := range families {
+		c.DelTable(c.AddTable(&nftables.Table{Name: rulesTable, Family: f})) // added, so that it can be deleted
 	}
 	return c.Flush()
+}
+
+// hollowTables tells whether a chain at a hook has lost its rules.
+func hollowTables() (bool, error) {
+	c, err := nftables.New()
+	if err != nil {
+		return false, err
+	}
+	for _, f := range families {
+		chains, err := c.ListChainsOfTableFamily(f)
+		if err != nil {
+			return false, err
+		}
+		for _, ch := range chains {
+			if ch.Table.Name != rulesTable || ch.Hooknum == nil {
+				continue
+			}
+			if rules, err := c.GetRules(ch.Table, ch); err != nil || len(rules) == 0 {
+				return true, err
+			}
+		}
+	}
+	return false, nil
 }
