@@ -26,6 +26,11 @@ func (s *shared) bringUp(ctx context.Context, undo *kit.Undo, def *definition) (
 	} else if tainted {
 		up.status.taints = []string{"hook-script"}
 	}
+	mark, err := s.markStart(ctx, up.status)
+	if err != nil {
+		return nil, err
+	}
+	undo.Add("remove the marker of the start", func(context.Context) error { mark.remove(); return nil })
 	if live.ownBridge() {
 		proc, err := s.bringUpBridge(ctx, undo, live)
 		if err != nil {
@@ -44,7 +49,12 @@ func (s *shared) bringUp(ctx context.Context, undo *kit.Undo, def *definition) (
 	if _, err := s.hook(ctx, def, hookStarted, ""); err != nil {
 		return nil, err
 	}
-	return up, s.storeStatus(up.status)
+	undo.Add("remove the status", func(context.Context) error { return disk.Remove(s.statusPath(def.name)) })
+	if err := s.storeStatus(up.status); err != nil {
+		return nil, err
+	}
+	mark.remove()
+	return up, nil
 }
 
 func (s *shared) bringUpBridge(ctx context.Context, undo *kit.Undo, def *definition) (*process, error) {

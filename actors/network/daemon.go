@@ -80,7 +80,12 @@ func (n *network) dnsmasqDue(ctx actor.Context, m *dnsmasqDue) {
 				return nil, nil
 			}
 			def := n.live.def
-			return func(jc context.Context, _ *kit.Undo) (any, error) { return drv.startDnsmasq(jc, def) }, nil
+			return func(jc context.Context, _ *kit.Undo) (any, error) {
+				if p := findProcess(drv.runPath(def.name, ".pid"), drv.dnsmasqPath(def.name, ".conf")); p != nil {
+					return p, nil // a change that failed has put it back
+				}
+				return drv.startDnsmasq(jc, def)
+			}, nil
 		},
 		apply: func(n *network, ctx actor.Context, out any) (protocol.Encoder, error) {
 			if p, ok := out.(*process); ok {

@@ -324,6 +324,7 @@ func (s *shared) startDnsmasq(ctx context.Context, def *definition) (*process, e
 	err = cmd.Run()
 	_ = w.Close()
 	if err != nil {
+		_ = s.killStray(context.WithoutCancel(ctx), def) // it may have detached itself before it was told to end
 		// What it wrote is in the pipe: it has ended, and no child of it lives on.
 		buf := make([]byte, 4096)
 		_ = errs.SetReadDeadline(time.Now().Add(time.Second))

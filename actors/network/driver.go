@@ -337,11 +337,11 @@ type loaded struct {
 // load finds all networks on disk and starts their actors.
 func (d *driver) load(ctx actor.Context) {
 	s := d.shared
-	d.job(ctx, "load", func(context.Context) (any, error) {
+	d.job(ctx, "load", func(jc context.Context) (any, error) {
 		if err := s.prepare(); err != nil {
 			s.env.Log.Error().Err(err).Msg("cannot make the driver's folders")
 		}
-		return &loaded{s.scan(), s.configuredFirewall()}, nil
+		return &loaded{s.scan(jc), s.configuredFirewall()}, nil
 	}, func(ctx actor.Context, out any, err error) {
 		if err != nil {
 			s.env.Log.Error().Err(err).Msg("cannot read the networks' definitions")
@@ -405,8 +405,9 @@ func (s *shared) prepare() error {
 	return os.Rename(tmp, s.helperPath())
 }
 
-// scan reads the folders of definitions and of status files.
-func (s *shared) scan() []*onDisk {
+// scan undoes what was begun and reads the folders of definitions and of status files.
+func (s *shared) scan(ctx context.Context) []*onDisk {
+	s.recoverStarts(ctx)
 	byUUID, names := map[protocol.UUID]*onDisk{}, map[string]bool{}
 	var order []*onDisk
 	read := func(dir string, take func(file, text string) (*definition, func(*onDisk), error)) {

@@ -40,7 +40,7 @@ type edit struct {
 	// prepare runs in Receive before the job of an edit that touches the live definition; effect in that job, to bring
 	// the running network from the old to the new definition. Both may be nil.
 	prepare func(n *network)
-	effect  func(jc context.Context, before, after *definition) error
+	effect  func(jc context.Context, undo *kit.Undo, before, after *definition) error
 	then    func(n *network, ctx actor.Context) // after a success; may be nil
 	failed  func(n *network, ctx actor.Context) // after a failure; may be nil
 }
@@ -80,13 +80,15 @@ func (n *network) edit(ctx actor.Context, r *call.Request, e edit) {
 			if aff.live && e.prepare != nil {
 				e.prepare(n)
 			}
-			return func(jc context.Context, _ *kit.Undo) (any, error) {
+			old := n.live
+			return func(jc context.Context, undo *kit.Undo) (any, error) {
 				if aff.live {
 					if e.effect != nil {
-						if err := e.effect(jc, before, out.live.def); err != nil {
+						if err := e.effect(jc, undo, before, out.live.def); err != nil {
 							return nil, err
 						}
 					}
+					undo.Add("put the status back", func(context.Context) error { return drv.storeStatus(old) })
 					if err := drv.storeStatus(out.live); err != nil {
 						return nil, err
 					}

@@ -5,6 +5,7 @@ import (
 
 	"virtree/actors/internal/disk"
 	"virtree/wire/liberr"
+	"virtree/wire/protocol"
 )
 
 // What a network has on disk, in libvirt's layout:
@@ -75,6 +76,19 @@ func (st *status) clone() *status {
 	c.classes = make(map[uint]bool, len(st.classes))
 	for k, v := range st.classes {
 		c.classes[k] = v
+	}
+	return &c
+}
+
+// recount is the status with the floors and classes that the ports have.
+func (st *status) recount(ports map[protocol.UUID]*port) *status {
+	c := *st
+	c.floor, c.classes = 0, newStatus(nil).classes
+	for _, p := range ports {
+		if p.class != 0 && p.bandwidth != nil && p.bandwidth.in != nil {
+			c.classes[p.class] = true
+			c.floor += p.bandwidth.in.floor
+		}
 	}
 	return &c
 }

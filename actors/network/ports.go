@@ -101,12 +101,14 @@ func (n *network) createPort(ctx actor.Context, r *call.Request, a *protocol.Net
 			if n.ports[p.uuid] != nil {
 				return nil, liberr.New(from, liberr.NetworkPortExist, "Network port with UUID %s already exists", p.uuid)
 			}
-			floors := n.live.floor
-			st := n.live.clone()
+			before := n.live
+			floors := before.floor
+			st := before.clone()
 			if err := st.allocate(p, n.ports); err != nil {
 				return nil, err
 			}
-			ports := append(n.sortedPorts(), p)
+			others := n.sortedPorts()
+			ports := append(slices.Clone(others), p)
 			return func(jc context.Context, undo *kit.Undo) (any, error) {
 				if p.class != 0 {
 					net := st.def.bandwidth.in
@@ -119,9 +121,11 @@ func (n *network) createPort(ctx actor.Context, r *call.Request, a *protocol.Net
 					return nil, err
 				}
 				undo.Add("remove the port's file", func(context.Context) error { return drv.dropPort(st.def.name, p.uuid) })
+				undo.Add("put the status back", func(context.Context) error { return drv.storeStatus(before) })
 				if err := drv.storeStatus(st); err != nil {
 					return nil, err
 				}
+				undo.Add("put the list of addresses back", func(context.Context) error { return drv.storeMACs(st.def, others) })
 				if err := drv.storeMACs(st.def, ports); err != nil {
 					return nil, err
 				}

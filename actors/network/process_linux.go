@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -136,4 +137,25 @@ func (w *watcher) Close() {
 	if w != nil {
 		w.p.close()
 	}
+}
+
+// killStray ends every dnsmasq of the network, also one that has not written its pid file yet.
+func (s *shared) killStray(ctx context.Context, def *definition) (err error) {
+	conf := []byte("--conf-file=" + s.dnsmasqPath(def.name, ".conf") + "\x00")
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		if args, e := os.ReadFile(dir + "/cmdline"); e != nil || !bytes.Contains(args, conf) {
+			continue
+		}
+		p := openProcess(pid)
+		if p == nil {
+			continue
+		}
+		if args, e := os.ReadFile(dir + "/cmdline"); e == nil && bytes.Contains(args, conf) { // still the same
+			err = errors.Join(err, p.kill(ctx))
+		}
+		p.close()
+	}
+	return err
 }

@@ -2,6 +2,8 @@ package network
 
 import (
 	"context"
+	"os"
+	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -121,7 +123,7 @@ func (n *network) load(ctx actor.Context) {
 			return func(jc context.Context, _ *kit.Undo) (any, error) {
 				if s == nil {
 					s = &seed{}
-					for _, o := range drv.scan() {
+					for _, o := range drv.scan(jc) {
 						if o.uuid == uuid && o.name == name {
 							s = &o.seed
 						}
@@ -191,8 +193,58 @@ func (s *shared) adopt(ctx context.Context, sd *seed) (*adopted, error) {
 			return nil, err
 		}
 	}
-	if def.ownBridge() {
-		a.proc = findProcess(s.runPath(def.name, ".pid"), s.dnsmasqPath(def.name, ".conf"))
+	if !def.ownBridge() {
+		return a, nil
+	}
+	if st := a.status.recount(a.ports); st.floor != a.status.floor {
+		// A change of a port was cut off. The ports' own files say what is so.
+		if err := s.storeStatus(st); err != nil {
+			return nil, err
+		}
+		a.status = st
+		if def.bandwidth != nil && def.bandwidth.in != nil {
+			if err := shape(def.bridge, restoreSteps(st, a.ports)); err != nil {
+				s.env.Log.Error().Err(err).Str("network", def.name).Msg("cannot shape the network's traffic")
+			}
+		}
+	}
+	a.proc = findProcess(s.runPath(def.name, ".pid"), s.dnsmasqPath(def.name, ".conf"))
+	if a.proc != nil {
+		if err := s.agreeDnsmasq(ctx, def, a); err != nil {
+			s.env.Log.Error().Err(err).Str("network", def.name).Msg("cannot tell dnsmasq what it missed")
+		}
 	}
 	return a, nil
+}
+
+// agreeDnsmasq tells a dnsmasq that was found what the network is, should it have other files: an update was cut off.
+func (s *shared) agreeDnsmasq(ctx context.Context, def *definition, a *adopted) error {
+	same := func(ext, text string) bool {
+		have, err := os.ReadFile(s.dnsmasqPath(def.name, ext))
+		return err == nil && settings(string(have)) == settings(text)
+	}
+	switch {
+	case !same(".conf", s.dnsmasqConf(def)):
+		if err := a.proc.kill(ctx); err != nil {
+			return err
+		}
+		a.proc.close()
+		var err error
+		a.proc, err = s.startDnsmasq(ctx, def)
+		return err
+	case !same(".hostsfile", hostsFile(def)) || !same(".addnhosts", namesFile(def)):
+		return s.refreshDnsmasq(def, a.proc)
+	}
+	return nil
+}
+
+// settings is what counts in a configuration of dnsmasq: no comments, and not the user, who is the host's matter.
+func settings(conf string) string {
+	var b strings.Builder
+	for _, l := range strings.Split(conf, "\n") {
+		if l != "" && l[0] != '#' && !strings.HasPrefix(l, "user=") {
+			b.WriteString(l + "\n")
+		}
+	}
+	return b.String()
 }

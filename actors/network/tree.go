@@ -54,6 +54,9 @@ func scan(doc, root, origin string) (*node, error) {
 		line, _ := d.InputPos()
 		if err != nil {
 			var se *xml.SyntaxError
+			if errors.As(err, &se) && se.Msg == "unexpected EOF" {
+				return nil, syntax(se.Line, "%s", cutTag(doc, se.Line))
+			}
 			if errors.As(err, &se) {
 				return nil, syntax(se.Line, "%s", se.Msg)
 			}
@@ -115,6 +118,19 @@ func scan(doc, root, origin string) (*node, error) {
 		return nil, liberr.New(liberr.FromXML, liberr.XMLError, "expecting root element of '%s', not '%s'", root, top.name)
 	}
 	return top, nil
+}
+
+// cutTag is libxml2's complaint about a document that ends within a tag.
+func cutTag(doc string, line int) string {
+	at := strings.LastIndexByte(doc, '<')
+	name := doc[at+1:]
+	if i := strings.IndexAny(name, " \t\r\n/"); i >= 0 {
+		name = name[:i]
+	}
+	if name == "" {
+		return "StartTag: invalid element name\n" + pointer(doc, int64(len(doc)))
+	}
+	return fmt.Sprintf("Couldn't find end of Start Tag %s line %d\n%s", name, line, pointer(doc, int64(len(doc))))
 }
 
 // pointer shows the line of a place in the document and an arrow below it, as libxml2's messages do.

@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"virtree/actors/internal/call"
+	"virtree/actors/internal/kit"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
@@ -50,8 +51,21 @@ func (n *network) update(ctx actor.Context, r *call.Request, a *protocol.Network
 			n.daemon.stopWatch() // its end is ours
 		}
 	}
-	e.effect = func(jc context.Context, before, after *definition) (err error) {
+	e.effect = func(jc context.Context, undo *kit.Undo, before, after *definition) (err error) {
 		fresh, err = drv.updateLive(jc, before, after, old, restart)
+		if err == nil {
+			now := old
+			if restart {
+				now = fresh
+			}
+			undo.Add("bring the network back", func(jc context.Context) error {
+				p, err := drv.updateLive(jc, after, before, now, restart)
+				if p != nil && p != now {
+					p.close() // it is found by its pid file
+				}
+				return err
+			})
+		}
 		return err
 	}
 	e.then = func(n *network, ctx actor.Context) {
@@ -60,8 +74,9 @@ func (n *network) update(ctx actor.Context, r *call.Request, a *protocol.Network
 		}
 	}
 	e.failed = func(n *network, ctx actor.Context) {
-		if restart && n.live != nil && old != nil {
-			n.daemon.adopt(ctx, old) // if it is gone, this is noticed at once and it is started again
+		if restart && n.live != nil {
+			n.daemon.adopt(ctx, nil) // whatever runs now is found, or another one is started
+			ctx.Send(ctx.Self(), &dnsmasqDue{n.daemon.run})
 		}
 	}
 	n.edit(ctx, r, e)
