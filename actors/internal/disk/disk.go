@@ -58,10 +58,14 @@ func WriteVolatile(path string, data []byte, mode fs.FileMode) error {
 		return err
 	}
 	tmp := path + ".new"
-	if err := os.WriteFile(tmp, data, mode); err != nil {
-		return err
+	err := os.WriteFile(tmp, data, mode)
+	if err == nil {
+		err = os.Rename(tmp, path)
 	}
-	return os.Rename(tmp, path)
+	if err != nil {
+		_ = os.Remove(tmp) // half a file, on a full disk
+	}
+	return err
 }
 
 // Exists tells whether something, be it a broken link, has that path.
