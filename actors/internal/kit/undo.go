@@ -23,6 +23,11 @@ func (u *Undo) Add(name string, run func(ctx context.Context) error) {
 // Keep empties the list: what was done so far shall stay even if the rest fails.
 func (u *Undo) Keep() { u.steps = nil }
 
+// Rollback undoes what was done, for work that is not a job's: a job's list is rolled back by the job.
+func (u *Undo) Rollback(ctx context.Context, failed func(step string, err error)) {
+	u.rollback(ctx, failed)
+}
+
 // rollback runs all steps, whatever becomes of each, and reports those that failed.
 func (u *Undo) rollback(ctx context.Context, failed func(step string, err error)) {
 	for i := len(u.steps) - 1; i >= 0; i-- {
