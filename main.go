@@ -12,12 +12,16 @@ import (
 
 	"virtree/actors"
 	"virtree/actors/network"
+	"virtree/actors/storage/apart"
 	"virtree/supervisors"
 )
 
 func main() {
 	if code, was := network.LeaseHelper(os.Args, os.Getenv, os.Stdout); was { // dnsmasq runs us under that name
 		os.Exit(code)
+	}
+	if apart.Main(os.Args) { // the storage branch runs us for storage that may hang
+		return
 	}
 	name := filepath.Base(os.Args[0])
 	args := os.Args[1:]

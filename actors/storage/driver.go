@@ -9,6 +9,7 @@ import (
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
+	"virtree/actors/storage/apart"
 	"virtree/actors/storage/backend"
 	"virtree/actors/storage/def"
 	"virtree/supervisors"
@@ -67,7 +68,7 @@ func (o *systemObserver) Abandon(id string) bool      { return kit.Observe(o.Act
 // New makes the branch actor.
 func New(env *branch.Env) actor.Producer {
 	host := hostOf(env)
-	return newWith(env, func(p *def.Pool) (backend.Backend, error) { return host.For(p.Kind) })
+	return newWith(env, func(p *def.Pool) (backend.Backend, error) { return apart.Of(host, p) })
 }
 
 // hostOf is the host that the branch runs on.

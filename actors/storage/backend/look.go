@@ -14,16 +14,16 @@ import (
 	"virtree/wire/virt"
 )
 
-// identity tells whether a file is the one that was looked at, and unchanged.
-type identity struct {
-	dev, ino     uint64
-	size         int64
-	mtime, ctime def.Time
+// Identity tells whether a file is the one that was looked at, and unchanged.
+type Identity struct {
+	Device, Inode    uint64
+	Size             int64
+	Modified, Change def.Time
 }
 
-func identityOf(st *unix.Stat_t) identity {
+func identityOf(st *unix.Stat_t) Identity {
 	t := times(st)
-	return identity{st.Dev, st.Ino, st.Size, t.Modify, t.Change}
+	return Identity{st.Dev, st.Ino, st.Size, t.Modify, t.Change}
 }
 
 func times(st *unix.Stat_t) def.Times {
