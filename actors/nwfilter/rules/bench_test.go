@@ -15,7 +15,7 @@ func many(rules int) string {
 	var s strings.Builder
 	s.WriteString("<filter name='many'>")
 	for i := range rules {
-		fmt.Fprintf(&s, "<rule action='accept' direction='in'><tcp dstipaddr='$IP' dstportstart='%d' dstportend='%d'/></rule>", 1000+i*10, 1003+i*10)
+		fmt.Fprintf(&s, "<rule action='accept' direction='in'><tcp dstipaddr='$IP' dstportstart='%d' dstportend='%d'/></rule>", 1000+i*10%60000, 1003+i*10%60000)
 	}
 	s.WriteString("<rule action='drop' direction='inout' priority='900'><all/></rule></filter>")
 	return s.String()

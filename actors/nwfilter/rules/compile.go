@@ -309,7 +309,11 @@ func (c *compiler) instantiate(e *entry, make func(*instance) error) error {
 			return err
 		}
 	}
-	if c.rules += comb.count(maxRules); c.rules > 2*maxRules { // link rules come by twice
+	n := comb.count(maxRules)
+	if e.source.protocol.net || e.rule.Direction != "inout" {
+		n *= 2 // link rules of both directions come by twice
+	}
+	if c.rules += n; c.rules > 2*maxRules {
 		return c.tooMany()
 	}
 	i := &instance{entry: e, values: &v, builder: builder{protocol: e.source.protocol, negated: e.source.negated}}

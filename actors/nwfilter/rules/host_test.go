@@ -387,3 +387,13 @@ func TestReplacingLeavesNoGap(t *testing.T) {
 		}
 	}
 }
+
+// The kernel says what it can do; the log of a run then says what was tested.
+func TestAbilities(t *testing.T) {
+	needRoot(t)
+	able, err := probe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("connection tracking of bridges: %v, rejection there: %v", able.bridgeCT, able.bridgeReject)
+}

@@ -36,11 +36,12 @@ type baseChain struct {
 	kinds    []kind
 }
 
-// Priorities in family bridge. Connection tracking is at -200 of prerouting.
+// Priorities in family bridge. Connection tracking is at -200 of prerouting. br_netfilter is at 0 of all hooks, and having
+// shown a packet to the hooks of IP goes on behind 0, so that nothing of ours may stand there.
 const (
 	priorityLinkIn  = -300
 	priorityNetIn   = -150
-	priorityNetOut  = 0
+	priorityNetOut  = 100
 	priorityLinkOut = 300
 )
 

@@ -1,6 +1,9 @@
 package rules
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // builder collects the conditions of one rule in one direction.
 type builder struct {
@@ -10,7 +13,12 @@ type builder struct {
 	matches  []match
 }
 
-func (b *builder) must(m match) { b.matches = append(b.matches, m) }
+// must adds a condition, unless it is there.
+func (b *builder) must(m match) {
+	if !slices.Contains(b.matches, m) {
+		b.matches = append(b.matches, m)
+	}
+}
 
 // want adds a condition that match='no' turns round.
 func (b *builder) want(m match) { b.must(m.not(b.negated)) }
