@@ -17,6 +17,7 @@ import (
 type batch struct {
 	buf    []byte
 	seq    uint32
+	sets   uint32 // sets without name
 	cached map[cachedMatch][]byte
 }
 
@@ -159,6 +160,58 @@ func (b *batch) elements(t *nftables.Table, set string, ports []string, chains m
 		ports = ports[n:]
 	}
 }
+
+// spansName is the name of every set without one, as the kernel wants it.
+const spansName = "__set%d"
+
+// addSpans adds a set without name, for the next rule, and gives its number.
+func (b *batch) addSpans(t *nftables.Table, of nftables.SetDatatype, length uint8, spans []span) (id uint32) {
+	b.sets++
+	id = firstSet + b.sets
+	at := b.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, t)
+	b.str(unix.NFTA_SET_TABLE, t.Name)
+	b.str(unix.NFTA_SET_NAME, spansName)
+	b.u32(unix.NFTA_SET_FLAGS, unix.NFT_SET_ANONYMOUS|unix.NFT_SET_CONSTANT|unix.NFT_SET_INTERVAL)
+	b.u32(unix.NFTA_SET_KEY_TYPE, of.GetNFTMagic())
+	b.u32(unix.NFTA_SET_KEY_LEN, uint32(length))
+	b.u32(unix.NFTA_SET_ID, id)
+	b.end(at)
+	for len(spans) > 0 {
+		n := min(spansAtOnce, len(spans))
+		at := b.message(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, t)
+		b.str(unix.NFTA_SET_ELEM_LIST_TABLE, t.Name)
+		b.str(unix.NFTA_SET_ELEM_LIST_SET, spansName)
+		b.u32(unix.NFTA_SET_ELEM_LIST_SET_ID, id)
+		list := b.open(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
+		for _, s := range spans[:n] {
+			b.element(s.lo[:length], 0)
+			if next, over := after(s.hi, length); !over {
+				b.element(next[:length], unix.NFT_SET_ELEM_INTERVAL_END)
+			}
+		}
+		b.close(list)
+		b.end(at)
+		spans = spans[n:]
+	}
+	return id
+}
+
+func (b *batch) element(key []byte, flags uint32) {
+	at := b.open(unix.NFTA_LIST_ELEM)
+	if flags != 0 {
+		b.u32(unix.NFTA_SET_ELEM_FLAGS, flags)
+	}
+	k := b.open(unix.NFTA_SET_ELEM_KEY)
+	b.bytes(unix.NFTA_DATA_VALUE, key)
+	b.close(k)
+	b.close(at)
+}
+
+// firstSet is above the numbers of the maps of ports.
+const firstSet = 1000
+
+// spansAtOnce is how many spans go into one message.
+const spansAtOnce = 500
 
 // addChain adds a chain; one at a hook if there is one.
 func (b *batch) addChain(t *nftables.Table, name string, hook *nftables.ChainHook, priority nftables.ChainPriority) {

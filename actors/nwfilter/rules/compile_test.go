@@ -210,6 +210,33 @@ func TestFolding(t *testing.T) {
 	}
 }
 
+func TestSpans(t *testing.T) {
+	for _, c := range []struct {
+		ranges [][2]uint32
+		want   string
+	}{
+		{[][2]uint32{{5, 5}, {1, 1}, {9, 9}, {7, 7}}, "1-1 5-5 7-7 9-9"},
+		{[][2]uint32{{1, 4}, {5, 9}, {3, 3}, {20, 30}}, "1-9 20-30"},
+		{[][2]uint32{{0, 65535}, {1, 2}, {65535, 65535}, {0, 0}}, "0-65535"},
+		{[][2]uint32{{65530, 65535}, {65535, 65535}, {1, 300}, {256, 256}}, "1-300 65530-65535"},
+	} {
+		var rules []rule
+		for _, r := range c.ranges {
+			rules = append(rules, rule{matches: []match{numbers(dstPort, r[0], r[1])}})
+		}
+		if n := together(rules); n != len(rules) {
+			t.Errorf("%v: %d go together", c.ranges, n)
+		}
+		var got []string
+		for _, s := range spans(rules) {
+			got = append(got, fmt.Sprintf("%d-%d", uint(s.lo[0])<<8|uint(s.lo[1]), uint(s.hi[0])<<8|uint(s.hi[1])))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%v: %v, not %s", c.ranges, got, c.want)
+		}
+	}
+}
+
 // ruleLinesThatCompile are those with which a filter of them all compiles.
 func ruleLinesThatCompile(t testing.TB) (lines []string) {
 	for _, line := range ruleLines(t) {

@@ -45,10 +45,19 @@ func (e *encoder) chain(b *batch, t *nftables.Table, name string, rules []rule, 
 				return err
 			}
 		}
-		for i := range f.rules {
-			if err := e.rule(b, t, into, &f.rules[i], subChain); err != nil {
-				return err
+		for rules := f.rules; len(rules) > 0; {
+			n := together(rules)
+			if n > 0 {
+				if err := e.setRule(b, t, into, rules[:n]); err != nil {
+					return err
+				}
+			} else {
+				n = 1
+				if err := e.rule(b, t, into, &rules[0], subChain); err != nil {
+					return err
+				}
 			}
+			rules = rules[n:]
 		}
 	}
 	return nil
@@ -88,6 +97,28 @@ func (e *encoder) rule(b *batch, t *nftables.Table, chain string, r *rule, subCh
 	}
 	b.endRule(at, comment(r), proto)
 	return nil
+}
+
+// setRule adds one rule for several that go together.
+func (e *encoder) setRule(b *batch, t *nftables.Table, chain string, rules []rule) error {
+	f := rules[0].matches[0].field
+	id := b.addSpans(t, setTypes[fields[f].format], fields[f].length, spans(rules))
+	at := b.beginRule(t, chain)
+	if err := b.exprs(t.Family, e.load(f), &expr.Lookup{SourceRegister: 1, SetName: spansName, SetID: id}, e.verdict(&rules[0], nil)); err != nil {
+		return err
+	}
+	b.endRule(at, nil, 0)
+	return nil
+}
+
+// setTypes tell nft how to print the members of sets.
+var setTypes = map[format]nftables.SetDatatype{asNumber: nftables.TypeInteger, asHex: nftables.TypeInteger, asMAC: nftables.TypeEtherAddr, asIP: nftables.TypeIPAddr}
+
+// load brings a field of a packet into the register.
+func (e *encoder) load(f field) expr.Any {
+	info := &fields[f]
+	bases := [...]expr.PayloadBase{expr.PayloadBaseLLHeader, expr.PayloadBaseNetworkHeader, expr.PayloadBaseTransportHeader}
+	return &expr.Payload{DestRegister: 1, Base: bases[info.base], Offset: uint32(info.offset), Len: uint32(info.length)}
 }
 
 // arpProto is the type of frames that a rule of ARP or RARP is for, as ebtables' match wants to be told: in network order.
@@ -166,8 +197,7 @@ func (e *encoder) match(m *match) ([]expr.Any, error) {
 	case ipSet:
 		return e.lookup(m)
 	default:
-		bases := [...]expr.PayloadBase{expr.PayloadBaseLLHeader, expr.PayloadBaseNetworkHeader, expr.PayloadBaseTransportHeader}
-		load = &expr.Payload{DestRegister: 1, Base: bases[info.base], Offset: uint32(info.offset), Len: n}
+		load = e.load(m.field)
 	}
 	out := []expr.Any{load}
 	a, b := m.a[:n], m.b[:n]

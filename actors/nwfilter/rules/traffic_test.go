@@ -2,6 +2,7 @@ package rules
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -227,5 +228,30 @@ func TestEveryAttributeWithTraffic(t *testing.T) {
 	}
 	if ports, err := b.Ports(t.Context()); err != nil || len(ports) != 0 {
 		t.Error("programs without rules leave", ports, err)
+	}
+}
+
+// Rules that differ in one field become a set.
+func TestSetsWithTraffic(t *testing.T) {
+	l := newLab(t, 2)
+	b := backend(t)
+	var ports, addresses strings.Builder
+	for i := range 600 {
+		fmt.Fprintf(&ports, "<rule action='accept' direction='out' statematch='false'><tcp dstportstart='%d' dstportend='%d'/></rule>", 100+i*100, 103+i*100)
+		fmt.Fprintf(&addresses, "<rule action='drop' direction='in'><ip srcipaddr='10.2.%d.%d'/></rule>", i/100, i%100*2)
+	}
+	ports.WriteString("<rule action='accept' direction='out' statematch='false'><tcp dstportstart='65530' dstportend='65535'/></rule>")
+	l.must(b.Apply(t.Context(), program(t, "vnet0", ports.String()+addresses.String()+dropIP4)))
+	for port, want := range map[uint16]bool{1: false, 99: false, 100: true, 103: true, 104: false, 5000: true, 5004: false, 60003: true, 60004: false, 65529: false,
+		65530: true, 65535: true} {
+		if l.passes(0, 1, packet(0, 1, "10.0.0.1", "10.0.0.2", 6, 0, tcp(5, port, syn, 1, 0))) != want {
+			t.Errorf("port %d passes: %v", port, !want)
+		}
+	}
+	l.must(b.Apply(t.Context(), program(t, "vnet0", addresses.String())))
+	for src, want := range map[string]bool{"10.1.255.255": true, "10.2.0.0": false, "10.2.0.1": true, "10.2.0.2": false, "10.2.2.198": false, "10.2.5.198": false, "10.2.6.0": true} {
+		if l.passes(1, 0, packet(1, 0, src, "10.0.0.1", 17, 0, udp(5, 6, "data"))) != want {
+			t.Errorf("%s passes: %v", src, !want)
+		}
 	}
 }
