@@ -54,7 +54,7 @@ func (d *driver) planCreate(b *def.Binding) (plan, error) {
 			}
 			p.leases = w.leases
 			if err = t.store.saveBinding(p.binding); err != nil {
-				if e := t.backend.Remove(ctx, b.Port); e != nil {
+				if e := t.remove(ctx, b.Port); e != nil {
 					t.env.Log.Error().Err(e).Str("port", b.Port).Msg("rules of a binding that was not stored could not be taken back")
 				}
 			}
@@ -97,8 +97,8 @@ func (d *driver) deleteBinding(ctx actor.Context, r *call.Request, a *protocol.N
 		return plan{
 			// The file goes last: a binding without rules is made whole at the next start, rules without a binding go.
 			work: func(ctx context.Context) error {
-				if err := t.backend.Remove(ctx, name); err != nil {
-					return kernelError(err)
+				if err := t.remove(ctx, name); err != nil {
+					return err
 				}
 				return t.store.dropBinding(name)
 			},

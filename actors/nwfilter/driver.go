@@ -153,7 +153,7 @@ func (t *tools) dropStrays(ctx context.Context, bindings map[string]*def.Binding
 	if len(stray) == 0 {
 		return nil
 	}
-	return t.backend.Remove(ctx, stray...)
+	return t.remove(ctx, stray...)
 }
 
 // end lets go of everything that is not on disk or in the kernel.

@@ -76,7 +76,7 @@ func (d *driver) planDefine(f *filter) (plan, error) {
 	}
 	before, after, old := d.filters, d.filters.with(f), d.filters[f.Name]
 	var wishes []wish
-	if old != nil && !old.Equal(f.Filter) {
+	if old != nil && old.sum != f.sum {
 		wishes = d.wishes(func(p *port) bool { return after.reaches(p.binding.Filter, f.Name) })
 	}
 	var outcomes []outcome

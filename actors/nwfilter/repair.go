@@ -70,6 +70,11 @@ func (t *tools) clear(ctx context.Context, wishes []wish) error {
 		}
 		return errors.Join(err, t.backend.Remove(ctx, ports...))
 	}
+	return dropTables()
+}
+
+// dropTables removes the tables of package rules.
+func dropTables() error {
 	c, err := nftables.New()
 	if err != nil {
 		return err
@@ -78,6 +83,17 @@ func (t *tools) clear(ctx context.Context, wishes []wish) error {
 		c.DelTable(c.AddTable(&nftables.Table{Name: rulesTable, Family: f})) // added, so that it can be deleted
 	}
 	return c.Flush()
+}
+
+// remove takes the rules of ports away, and all that is around them with the last one's.
+func (t *tools) remove(ctx context.Context, ports ...string) error {
+	if err := t.backend.Remove(ctx, ports...); err != nil {
+		return kernelError(err)
+	}
+	if left, err := t.backend.Ports(ctx); err != nil || len(left) > 0 {
+		return err
+	}
+	return dropTables()
 }
 
 // hollowTables tells whether a chain at a hook has lost its rules.

@@ -1,6 +1,7 @@
 package nwfilter
 
 import (
+	"crypto/sha256"
 	"maps"
 	"slices"
 	"strings"
@@ -17,9 +18,15 @@ import (
 type filter struct {
 	*def.Filter
 	shared *libvirtxml.NWFilter
+	sum    [sha256.Size]byte // of all that it says but the UUID
 }
 
-func newFilter(f *def.Filter) *filter { return &filter{f, f.Shared()} }
+// newFilter is for jobs: it takes its time when the filter is large.
+func newFilter(f *def.Filter) *filter {
+	nameless := *f
+	nameless.UUID = protocol.UUID{}
+	return &filter{f, f.Shared(), sha256.Sum256([]byte(nameless.Format()))}
+}
 
 func (f *filter) wire() protocol.Nwfilter { return protocol.Nwfilter{Name: f.Name, UUID: f.UUID} }
 

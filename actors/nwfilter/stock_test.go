@@ -56,7 +56,7 @@ func TestStockDoesWhatLibvirtsDoes(t *testing.T) {
 		must(t, err)
 		b, err := def.ParseFilter(strings.Replace(string(theirs), "0x835", "0x8035", 1), false)
 		must(t, err)
-		if !a.Equal(b) {
+		if newFilter(a).sum != newFilter(b).sum {
 			t.Errorf("ours:\n%stheirs:\n%s", a.Format(), b.Format())
 		}
 	}

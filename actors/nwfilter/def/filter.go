@@ -161,13 +161,6 @@ func (f *Filter) Format() string {
 	return w.String()
 }
 
-// Equal tells whether two definitions say the same but for the UUID.
-func (f *Filter) Equal(g *Filter) bool {
-	same := *g
-	same.UUID = f.UUID
-	return f.Format() == same.Format()
-}
-
 // Variables calls use for each use of a variable in the filter's own rules, and ref for each reference in between.
 func (f *Filter) Variables(use func(Access), ref func(*Ref) error) error {
 	for _, e := range f.Entries {
