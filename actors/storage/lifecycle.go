@@ -233,6 +233,9 @@ func (p *pool) activate(ctx actor.Context, c *backend.Content) {
 }
 
 func (p *pool) destroy(ctx actor.Context, r *call.Request, _ *protocol.StoragePoolDestroyArgs) error {
+	if p.requireActive() == nil && p.requireQuiet() == nil {
+		p.overtake(liberr.New(from, liberr.OperationAborted, "storage pool '%s' is being stopped", p.name))
+	}
 	p.alone(ctx, r, func(actor.Context) (*work, error) {
 		if err := p.requireActive(); err != nil {
 			return nil, err

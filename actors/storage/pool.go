@@ -87,6 +87,9 @@ type work struct {
 	run    func(ctx context.Context, undo *kit.Undo) (any, error)
 	apply  func(ctx actor.Context, out any) (protocol.Encoder, error)
 	failed func(ctx actor.Context, err error)
+	looks  bool // it only looks at the storage: the end of the pool does not wait for it
+
+	running *kit.Running
 }
 
 func newPool(env *branch.Env, parent *actor.PID, d *def.Pool, b backend.Backend, s *seed, fresh bool) *pool {
@@ -153,7 +156,17 @@ func (p *pool) begin(ctx actor.Context, w *work) {
 	run := kit.Job[any]{Name: w.name, Timeout: w.limit, Run: func(jc context.Context, undo *kit.Undo) (any, error) {
 		return w.run(backend.WithSecrets(jc, secrets), undo)
 	}}.Start(ctx)
+	w.running = run
 	p.works[run.Serial] = w
+}
+
+// overtake has jobs end that only look at the storage, which may hang.
+func (p *pool) overtake(cause error) {
+	for _, w := range p.works {
+		if w.looks {
+			w.running.Cancel(cause)
+		}
+	}
 }
 
 // alone runs what is about the pool as a whole: plan is asked when it is its turn, and may refuse.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sort"
 
@@ -11,6 +12,7 @@ import (
 	"virtree/actors/internal/kit"
 	"virtree/actors/storage/backend"
 	"virtree/actors/storage/def"
+	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
 )
@@ -37,7 +39,7 @@ func (p *pool) refreshAll(ctx actor.Context, r *call.Request) {
 		}
 		b, d, s := p.backend, p.def, p.store
 		p.touched = map[string]bool{}
-		return &work{name: "refresh", limit: refreshIn, run: func(jc context.Context, _ *kit.Undo) (any, error) {
+		return &work{name: "refresh", limit: refreshIn, looks: true, run: func(jc context.Context, _ *kit.Undo) (any, error) {
 			return b.Refresh(jc, d, known)
 		}, apply: func(ctx actor.Context, out any) (protocol.Encoder, error) {
 			touched := p.touched
@@ -50,7 +52,7 @@ func (p *pool) refreshAll(ctx actor.Context, r *call.Request) {
 			return nil, nil
 		}, failed: func(ctx actor.Context, err error) {
 			p.touched = nil
-			if p.works == nil || p.changes > 0 || isTimeout(err) {
+			if p.works == nil || p.changes > 0 || isTimeout(err) || errors.Is(err, liberr.OperationAborted) {
 				return // its storage may well be there
 			}
 			p.alone(ctx, nil, func(actor.Context) (*work, error) {
@@ -251,7 +253,7 @@ func (p *pool) lookAtHeard(ctx actor.Context) {
 	}
 	p.heard, p.looking = nil, true
 	b, d := p.backend, p.def
-	p.begin(ctx, &work{name: "look", limit: briefly, run: func(jc context.Context, _ *kit.Undo) (any, error) {
+	p.begin(ctx, &work{name: "look", limit: briefly, looks: true, run: func(jc context.Context, _ *kit.Undo) (any, error) {
 		for n := range names {
 			v, err := b.Look(jc, d, n)
 			if err != nil {

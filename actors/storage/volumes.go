@@ -132,7 +132,7 @@ func (p *pool) look(ctx actor.Context, r *call.Request, name string, answer func
 		return err
 	}
 	b, d, was := p.backend, p.def, old.Volume
-	p.begin(ctx, &work{name: "look at a volume", req: r, limit: briefly, run: func(jc context.Context, _ *kit.Undo) (any, error) {
+	p.begin(ctx, &work{name: "look at a volume", req: r, limit: briefly, looks: true, run: func(jc context.Context, _ *kit.Undo) (any, error) {
 		return b.Look(jc, d, name)
 	}, apply: func(ctx actor.Context, out any) (protocol.Encoder, error) {
 		v := keyed(out.(*def.Volume), was)
