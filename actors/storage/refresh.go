@@ -83,7 +83,7 @@ func (p *pool) take(ctx actor.Context, c *backend.Content, touched map[string]bo
 	if len(p.def.Source.Devices) == 0 {
 		p.def.Source.Devices = c.Devices
 	}
-	change := &volumesChanged{Pool: p.uuid, All: p.volumes == nil}
+	change, replaced := &volumesChanged{Pool: p.uuid, All: p.volumes == nil}, 0
 	if p.volumes == nil {
 		p.volumes = make(map[string]*volume, len(c.Volumes))
 	}
@@ -101,13 +101,19 @@ func (p *pool) take(ctx actor.Context, c *backend.Content, touched map[string]bo
 			p.volumes[name] = &volume{Volume: v}
 			change.Set = append(change.Set, v)
 		default:
+			if v == old.Volume {
+				continue
+			}
+			replaced++
 			if v = keyed(v, old.Volume); old.Key != v.Key || old.Path != v.Path {
 				change.Gone, change.Set = append(change.Gone, old.Volume), append(change.Set, v)
 			}
 			old.Volume = v
 		}
 	}
-	p.sorted = nil
+	if names := len(change.Gone) + len(change.Set); change.All || names+replaced > 0 {
+		p.sorted = nil
+	}
 	if change.All || len(change.Gone)+len(change.Set) > 0 {
 		ctx.Send(p.parent, change)
 	}

@@ -76,7 +76,7 @@ type maker struct {
 var makers = map[string]maker{
 	"dir":      {on: func(*Host) Backend { return dir{} }},
 	"fs":       {on: func(h *Host) Backend { return mounted{Host: h} }, tools: []string{"mount", "umount"}},
-	"netfs":    {on: func(h *Host) Backend { return mounted{Host: h} }, tools: []string{"mount", "umount"}},
+	"netfs":    {on: func(h *Host) Backend { return mounted{Host: h, dir: dir{distant: true}} }, tools: []string{"mount", "umount"}},
 	"logical":  {on: func(h *Host) Backend { return logical{blocks{Host: h}} }, tools: []string{"vgs", "lvs", "pvs", "vgchange", "lvcreate"}},
 	"disk":     {on: func(h *Host) Backend { return diskPool{blocks{Host: h}} }, tools: []string{"parted"}},
 	"iscsi":    {on: func(h *Host) Backend { return iscsi{blocks{Host: h}} }, tools: []string{"iscsiadm"}},
@@ -85,7 +85,7 @@ var makers = map[string]maker{
 	"rbd":      {on: func(h *Host) Backend { return rbd{Host: h} }, tools: []string{"rbd", "ceph"}},
 	"gluster":  {on: func(h *Host) Backend { return gluster{Host: h} }, tools: []string{"mount.glusterfs"}},
 	"zfs":      {on: func(h *Host) Backend { return zfsPool{blocks{Host: h}} }, tools: []string{"zfs", "zpool"}},
-	"vstorage": {on: func(h *Host) Backend { return vstorage{mounted{Host: h}} }, tools: []string{"vstorage", "vstorage-mount"}},
+	"vstorage": {on: func(h *Host) Backend { return vstorage{mounted{Host: h, dir: dir{distant: true}}} }, tools: []string{"vstorage", "vstorage-mount"}},
 }
 
 // For returns the backend of a kind on this host, or libvirt's error where there is none.

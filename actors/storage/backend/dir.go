@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +20,7 @@ import (
 )
 
 // dir is a folder of images.
-type dir struct{}
+type dir struct{ distant bool }
 
 // defaultPoolMode and defaultVolumeMode are libvirt's.
 const (
@@ -91,33 +93,40 @@ func (dir) Delete(_ context.Context, p *def.Pool, flags uint32) error {
 	return nil
 }
 
-// refreshWorkers look at volumes at the same time: what takes long is the wait for the disk or the server.
-const refreshWorkers = 8
+// Workers look at volumes at the same time. Where files are on this host they work and do not wait: half of the processors
+// are left to calls. Elsewhere what takes long is the wait for the server.
+const distantWorkers = 8
+
+// share is how many volumes a worker takes at once.
+const share = 64
 
 func (d dir) Refresh(ctx context.Context, p *def.Pool, known map[string]*def.Volume) (*Content, error) {
 	names, err := d.names(p)
 	if err != nil {
 		return nil, err
 	}
+	workers := max(1, runtime.GOMAXPROCS(0)/2)
+	if d.distant {
+		workers = distantWorkers
+	}
 	found := make([]*def.Volume, len(names))
-	next := make(chan int)
+	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range min(refreshWorkers, len(names)) {
+	for range workers {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for i := range next {
-				found[i] = look(p, names[i], known[names[i]])
+			for ctx.Err() == nil {
+				from := int(next.Add(share)) - share
+				if from >= len(names) {
+					return
+				}
+				for i := from; i < min(from+share, len(names)); i++ {
+					found[i] = look(p, names[i], known[names[i]])
+				}
 			}
 		}()
 	}
-	for i := range names {
-		if ctx.Err() != nil {
-			break
-		}
-		next <- i
-	}
-	close(next)
 	wg.Wait()
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)

@@ -97,7 +97,7 @@ func (b gluster) remote(p *def.Pool, v *def.Volume) *def.Volume {
 }
 
 func (b gluster) Refresh(ctx context.Context, p *def.Pool, _ map[string]*def.Volume) (*Content, error) {
-	c, err := dir{}.Refresh(ctx, b.folder(p), nil)
+	c, err := dir{distant: true}.Refresh(ctx, b.folder(p), nil)
 	if err != nil {
 		return nil, err
 	}

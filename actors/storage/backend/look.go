@@ -44,8 +44,7 @@ func look(p *def.Pool, name string, known *def.Volume) *def.Volume {
 		return nil
 	}
 	id := identityOf(&st)
-	// A backing file may have changed when this one has not.
-	if known != nil && known.Identity == id && known.Backing == nil {
+	if known != nil && known.Identity == id && unchanged(known.Backing) {
 		return known
 	}
 	v := &def.Volume{
@@ -109,6 +108,15 @@ func readHeader(v *def.Volume, f *os.File) {
 	}
 }
 
+// unchanged tells whether what is known of the image below is so yet.
+func unchanged(b *def.Backing) bool {
+	if b == nil {
+		return true
+	}
+	var st unix.Stat_t
+	return b.Identity != nil && unix.Stat(b.Path, &st) == nil && b.Identity == identityOf(&st)
+}
+
 // lookBacking finds out about the image below; one that is not there, or not a file, is named all the same.
 func lookBacking(of string, i image.Info) *def.Backing {
 	b := &def.Backing{Path: i.Backing, Format: i.BackingFormat, Permissions: def.NoPermissions}
@@ -129,7 +137,7 @@ func lookBacking(of string, i image.Info) *def.Backing {
 	if err := unix.Stat(b.Path, &st); err == nil {
 		b.Permissions = permissions(&st)
 		t := times(&st)
-		b.Times = &t
+		b.Times, b.Identity = &t, identityOf(&st)
 	}
 	if b.Format == "" {
 		b.Format = "raw"

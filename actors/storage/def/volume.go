@@ -52,6 +52,7 @@ type Backing struct {
 	Path, Format string
 	Permissions  Permissions
 	Times        *Times // nil while nobody has looked
+	Identity     any    // like a volume's
 }
 
 var volumeTypes = []string{virt.StorageVolFile: "file", virt.StorageVolBlock: "block", virt.StorageVolDir: "dir",

@@ -1,0 +1,262 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"virtree/bench/internal/lab"
+	"virtree/wire/protocol"
+	"virtree/wire/rpc"
+)
+
+func TestMain(m *testing.M) {
+	lab.Enter()
+	os.Exit(m.Run())
+}
+
+const (
+	volumes = 10000
+	rounds  = 11
+	// What is promised, as ratios to libvirtd's times.
+	refreshRatio = 1.0 / 5
+	listRatio    = 1.0 / 2
+)
+
+// host is one daemon and a connection to it.
+type host struct {
+	*lab.Target
+	c   *rpc.Client
+	ctx context.Context
+}
+
+func open(t *testing.T, kind lab.Kind) *host {
+	t.Helper()
+	if why := lab.Missing(kind); why != "" {
+		t.Skip(why)
+	}
+	target, err := lab.Open(t.Context(), kind, lab.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { target.Close() })
+	h := &host{Target: target, ctx: t.Context()}
+	h.c = h.dial(t)
+	return h
+}
+
+func (h *host) dial(t *testing.T) *rpc.Client {
+	t.Helper()
+	c, err := rpc.Dial(h.ctx, "unix", h.Socket("libvirt-sock"), nil)
+	h.must(t, err)
+	t.Cleanup(func() { c.Close() })
+	h.must(t, c.Connect(h.ctx, "qemu:///system", false))
+	return c
+}
+
+func (h *host) must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", h.Kind, err)
+	}
+}
+
+// pool starts a pool of a folder.
+func (h *host) pool(t *testing.T, dir string) protocol.StoragePool {
+	t.Helper()
+	doc := "<pool type='dir'><name>many</name><target><path>" + dir + "</path></target></pool>"
+	r, err := rpc.Do(h.ctx, h.c, protocol.StoragePoolCreateXML, &protocol.StoragePoolCreateXMLArgs{XML: doc})
+	h.must(t, err)
+	return r.Pool
+}
+
+// folder makes one of many images: raw ones, some of qcow2, some upon others.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, args := range [][]string{{"base.qcow2", "64M"}, {"-b", "base.qcow2", "-F", "qcow2", "overlay.qcow2"}} {
+		out, err := exec.Command("qemu-img", append([]string{"create", "-q", "-f", "qcow2"}, inside(dir, args)...)...).CombinedOutput()
+		if err != nil {
+			t.Skipf("qemu-img: %v: %s", err, out)
+		}
+	}
+	header := map[string][]byte{}
+	for _, n := range []string{"base.qcow2", "overlay.qcow2"} {
+		b, err := os.ReadFile(filepath.Join(dir, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		header[n] = b[:min(len(b), 4096)]
+	}
+	for i := range volumes - 2 {
+		path := filepath.Join(dir, fmt.Sprintf("disk-%05d", i))
+		var data []byte
+		switch i % 10 {
+		case 0:
+			data = header["base.qcow2"]
+		case 1:
+			data = header["overlay.qcow2"]
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// inside puts the last image of qemu-img's arguments into the folder.
+func inside(dir string, args []string) []string {
+	out := slices.Clone(args)
+	for i, a := range out {
+		if filepath.Ext(a) == ".qcow2" && (i == 0 || out[i-1] != "-b") {
+			out[i] = filepath.Join(dir, a)
+		}
+	}
+	return out
+}
+
+func took(f func()) time.Duration {
+	begin := time.Now()
+	f()
+	return time.Since(begin)
+}
+
+func median(all []float64) float64 {
+	s := slices.Sorted(slices.Values(all))
+	return s[len(s)/2]
+}
+
+// paired compares two daemons round by round: what else the machine did in that second hit both.
+func paired(ours, theirs func() time.Duration) (ratio float64, a, b time.Duration) {
+	ours()
+	theirs() // once each, unmeasured
+	var ratios, x, y []float64
+	for range rounds {
+		u, v := float64(ours()), float64(theirs())
+		ratios, x, y = append(ratios, u/v), append(x, u), append(y, v)
+	}
+	return median(ratios), time.Duration(median(x)), time.Duration(median(y))
+}
+
+func (h *host) refresh(t *testing.T, p protocol.StoragePool) func() time.Duration {
+	return func() time.Duration {
+		return took(func() {
+			_, err := rpc.Do(h.ctx, h.c, protocol.StoragePoolRefresh, &protocol.StoragePoolRefreshArgs{Pool: p})
+			h.must(t, err)
+		})
+	}
+}
+
+func (h *host) list(t *testing.T, c *rpc.Client, p protocol.StoragePool) func() time.Duration {
+	return func() time.Duration {
+		return took(func() {
+			r, err := rpc.Do(h.ctx, c, protocol.StoragePoolListAllVolumes, &protocol.StoragePoolListAllVolumesArgs{Pool: p, NeedResults: 1})
+			h.must(t, err)
+			if len(r.Vols) != volumes {
+				t.Errorf("%s lists %d volumes", h.Kind, len(r.Vols))
+			}
+		})
+	}
+}
+
+// A pool of 10,000 volumes is refreshed and listed faster than by libvirtd, and a list does not wait for a refresh.
+func TestAPoolOfManyVolumes(t *testing.T) {
+	dir := folder(t)
+	reference := open(t, lab.Reference)
+	theirs := reference.pool(t, dir)
+	for _, kind := range []lab.Kind{lab.Single, lab.Split} {
+		h := open(t, kind)
+		p := h.pool(t, dir)
+		refresh, a, b := paired(h.refresh(t, p), reference.refresh(t, theirs))
+		t.Logf("%s: refresh of %d volumes %v (libvirtd %v, ratio %.3f)", kind, volumes, a, b, refresh)
+		if refresh > refreshRatio {
+			t.Errorf("%s: a refresh takes %.3f times as long as libvirtd's, promised is %.3f", kind, refresh, refreshRatio)
+		}
+		list, quiet, b := paired(h.list(t, h.c, p), reference.list(t, reference.c, theirs))
+		t.Logf("%s: list of them %v (libvirtd %v, ratio %.3f)", kind, quiet, b, list)
+		if list > listRatio {
+			t.Errorf("%s: a list takes %.3f times as long as libvirtd's, promised is %.3f", kind, list, listRatio)
+		}
+		busy := h.listBeside(t, p)
+		t.Logf("%s: list beside refreshes %v, %.1f times as long as without", kind, busy, float64(busy)/float64(quiet))
+		if busy > b { // both need processors; it must not wait
+			t.Errorf("%s: a list takes %v beside a refresh, libvirtd's %v without", kind, busy, b)
+		}
+	}
+}
+
+// listBeside lists while refreshes run one after the other.
+func (h *host) listBeside(t *testing.T, p protocol.StoragePool) time.Duration {
+	other := h.dial(t)
+	ctx, stop := context.WithCancel(h.ctx)
+	var done sync.WaitGroup
+	done.Add(1)
+	go func() {
+		defer done.Done()
+		for ctx.Err() == nil {
+			if _, err := rpc.Do(h.ctx, other, protocol.StoragePoolRefresh, &protocol.StoragePoolRefreshArgs{Pool: p}); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	var all []float64
+	for range 3 * rounds {
+		all = append(all, float64(h.list(t, h.c, p)()))
+	}
+	stop()
+	done.Wait()
+	return time.Duration(median(all))
+}
+
+// Many clients make volumes at the same time, and all are there afterwards.
+func TestManyClientsMakeVolumes(t *testing.T) {
+	const clients, all = 16, 1000
+	for _, kind := range []lab.Kind{lab.Reference, lab.Single, lab.Split} {
+		h := open(t, kind)
+		p := h.pool(t, t.TempDir())
+		next := make(chan int, all)
+		for i := range all {
+			next <- i
+		}
+		close(next)
+		failed := make(chan error, all)
+		d := took(func() {
+			var wg sync.WaitGroup
+			for range clients {
+				c := h.dial(t)
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					for i := range next {
+						doc := fmt.Sprintf("<volume><name>v%04d</name><capacity unit='M'>1</capacity><allocation>0</allocation></volume>", i)
+						if _, err := rpc.Do(h.ctx, c, protocol.StorageVolCreateXML, &protocol.StorageVolCreateXMLArgs{Pool: p, XML: doc}); err != nil {
+							failed <- err
+						}
+					}
+				}()
+			}
+			wg.Wait()
+		})
+		close(failed)
+		var errs []error
+		for err := range failed {
+			errs = append(errs, err)
+		}
+		r, err := rpc.Do(h.ctx, h.c, protocol.StoragePoolNumOfVolumes, &protocol.StoragePoolNumOfVolumesArgs{Pool: p})
+		h.must(t, err)
+		t.Logf("%s: %d volumes by %d clients in %v, %d errors", kind, all, clients, d, len(errs))
+		if kind != lab.Reference && (len(errs) > 0 || r.Num != all) {
+			t.Errorf("%s: %d volumes, first errors %v", kind, r.Num, errs[:min(3, len(errs))])
+		}
+	}
+}
