@@ -16,7 +16,8 @@
 //	tree-back DAEMON TIME     the branch has another process again, within the time
 //	virsh ARG...              exec virsh at $URI; ! virsh when it must fail
 //	until REGEX virsh ARG...  poll until its output matches
-//	domain NAME bare|boot     write NAME.xml, devices from NAME.devices if there is one
+//	domain NAME bare|boot     write NAME.xml, devices from NAME.devices if there is one; boot
+//	                          sets KERNEL, INITRD, CMDLINE, DOMTYPE too
 //	console NAME [wait|send|prompt TEXT]...   talk over `virsh console` on a pseudo-terminal
 //	watch NAME virsh ARG...   a client in the background
 //	seen NAME REGEX           until it printed a match; unseen: it did not, up to now

@@ -244,6 +244,9 @@ func cmdDomain(ts *testscript.TestScript, neg bool, args []string) {
 		image, err := lab.Guest()
 		ts.Check(err)
 		xml = image.GuestXML(name, extra)
+		for name, value := range map[string]string{"KERNEL": image.Kernel, "INITRD": image.Initrd, "CMDLINE": image.Cmdline, "DOMTYPE": image.DomainType} {
+			ts.Setenv(name, value)
+		}
 	default:
 		ts.Fatalf("domain NAME bare|boot")
 	}
