@@ -165,8 +165,8 @@ func (d *daemon) startSystem(name string, act *sockets.Activation) error {
 			}
 		},
 	}
-	if d.paths.Session && !d.opts.Split {
-		opts.Dial = d.dialSession
+	if !d.opts.Split {
+		opts.Dial, opts.DialTimeout = d.dialDaemon, wakeTimeout
 	}
 	node, err := remoting.Start(d.system, opts)
 	if err != nil {

@@ -56,13 +56,15 @@ func (a *Adopt) SetDescriptors(fds []int) {
 
 // Refuse makes the answer to a connection that could not be delivered.
 func (a *Adopt) Refuse(err *liberr.Error) any {
-	return &AdoptResult{Serial: a.Serial, Refused: err.Message}
+	return &AdoptResult{Serial: a.Serial, Refused: err.Message, Lost: true}
 }
 
-// AdoptResult answers Adopt: Refused says why not, empty when the connection is taken.
+// AdoptResult answers Adopt: Refused says why not, empty when the connection is taken. Lost is set when the other
+// server has not decided anything, because Adopt did not come there.
 type AdoptResult struct {
 	Serial  uint64
 	Refused string
+	Lost    bool
 }
 
 // ReplySerial pairs it with Adopt.
@@ -77,6 +79,7 @@ type handing struct {
 	open   rpc.Header
 	ahead  []byte
 	socket string // where the other server is reached, for people
+	again  bool   // this is the second attempt
 }
 
 // add keeps a packet that was read before the reader stopped.
@@ -109,12 +112,17 @@ func (c *client) detached(ctx actor.Context, m *detached) {
 	}
 	spare, _ := unix.FcntlInt(uintptr(m.fd), unix.F_DUPFD_CLOEXEC, 3) // to tell the client why, if it is not taken
 	serial, _ := c.asks.Add(h.server, time.Time{}, &pending{then: func(ctx actor.Context, answer any) {
-		why := ""
+		why, lost := "", false
 		switch a := answer.(type) {
 		case *AdoptResult:
-			why = a.Refused
+			why, lost = a.Refused, a.Lost
 		case *call.Reply:
-			why = a.Err.Message
+			why, lost = a.Err.Message, true
+		}
+		if lost && !h.again && spare >= 0 { // an idle daemon may have been about to leave: another one comes in its place
+			h.again = true
+			c.detached(ctx, &detached{fd: spare, ahead: m.ahead})
+			return
 		}
 		if why != "" {
 			c.log.Error().Str("why", why).Str("server", h.server.Id).Msg("connection was not taken over")

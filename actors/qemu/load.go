@@ -46,7 +46,7 @@ func (d *domain) load(ctx actor.Context) {
 	if s != nil && s.status == "" {
 		d.config = storedDocument(s.config, &drv.xmlEnv)
 		d.autostart, d.saved, d.snaps = s.autostart, s.saved, s.snaps
-		d.stash.Release(ctx)
+		d.meetEmulator(ctx, s.config)
 		return
 	}
 	d.run = &instance{serial: serial, id: -1, release: drv.env.Hold("domain " + name)}
@@ -70,6 +70,28 @@ func (d *domain) load(ctx actor.Context) {
 			d.log.Error().Err(err).Msg("cannot load the domain")
 			d.adopted(ctx, &adopted{})
 			return err
+		},
+	})
+}
+
+// meetEmulator makes the domain ready when its emulator is known: to read the definition takes what QEMU says of itself,
+// and the first to ask waits while it is probed, which no Receive must.
+func (d *domain) meetEmulator(ctx actor.Context, config string) {
+	drv, emulator := d.drv, unescape(between(config, "<emulator>", "</emulator>"))
+	if emulator == "" || drv.caps.Known(emulator) {
+		d.stash.Release(ctx)
+		return
+	}
+	d.aside(ctx, &task{
+		name: "meet the emulator",
+		run:  func(jc context.Context, _ *kit.Undo) (any, error) { return drv.caps.Get(jc, emulator) },
+		apply: func(d *domain, ctx actor.Context, _ any) (protocol.Encoder, error) {
+			d.stash.Release(ctx)
+			return nil, nil
+		},
+		failed: func(d *domain, ctx actor.Context, _ error) error {
+			d.stash.Release(ctx) // who needs the emulator hears what is wrong with it
+			return nil
 		},
 	})
 }

@@ -244,7 +244,7 @@ func TestJournal(t *testing.T) {
 	log := l.Logger("qemu.domain")
 	log.Warn().Str("domain-name", "vm1").Str("lines", "a\nb").Msg("paused")
 	got := next()
-	for _, want := range []string{"MESSAGE=paused\n", "PRIORITY=4\n", "SYSLOG_IDENTIFIER=virtqemud\n", "LIBVIRT_SOURCE=qemu.domain\n", "CODE_FUNC=TestJournal\n",
+	for _, want := range []string{"MESSAGE=paused domain-name=vm1\n", "PRIORITY=4\n", "SYSLOG_IDENTIFIER=virtqemud\n", "LIBVIRT_SOURCE=qemu.domain\n", "CODE_FUNC=TestJournal\n",
 		"logging_test.go\n", "VIRTREE_DOMAIN_NAME=vm1\n", "VIRTREE_LINES\n\x03\x00\x00\x00\x00\x00\x00\x00a\nb\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in %q", want, got)

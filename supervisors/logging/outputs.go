@@ -81,7 +81,7 @@ var syslogNumber = [...]int{Debug: 7, Info: 6, Warning: 4, Error: 3}
 
 func (o *journalOutput) write(r *record) {
 	o.buf.Reset()
-	message := r.message
+	message := r.brief()
 	if len(message) > maxDatagram {
 		message = message[:maxDatagram]
 	}

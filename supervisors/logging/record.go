@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -104,6 +105,13 @@ func (r *record) text() string {
 		}
 	}
 	return strings.ReplaceAll(b.String(), "\n", " ")
+}
+
+// brief is the text less what is too long for a line of a log reader: a stack, for one.
+func (r *record) brief() string {
+	short := *r
+	short.fields = slices.DeleteFunc(slices.Clone(r.fields), func(f field) bool { return strings.Contains(f.value, "\n") })
+	return short.text()
 }
 
 // appendLine adds libvirt's line.

@@ -81,6 +81,32 @@ func (f *Finder) Get(ctx context.Context, binary string) (*Caps, error) {
 	}
 }
 
+// Known tells whether Get would answer at once. What is on disk from an earlier life counts, and is read for it.
+func (f *Finder) Known(binary string) bool {
+	id, err := identify(binary, f.opts.KVM())
+	if err != nil {
+		return true // to say what is wrong takes no time
+	}
+	if have, ok := f.entries.Load(binary); ok && have.(*entry).id == id {
+		select {
+		case <-have.(*entry).ready:
+			return true
+		default:
+			return false
+		}
+	}
+	if f.opts.CacheDir == "" {
+		return false
+	}
+	e := &entry{id: id, ready: make(chan struct{}), caps: load(f.opts.CacheDir, id)}
+	if e.caps == nil {
+		return false
+	}
+	close(e.ready)
+	f.entries.LoadOrStore(binary, e)
+	return true
+}
+
 // fill is not bound to the context of who asked first: others wait for the same answer, and it is bounded by itself.
 func (f *Finder) fill(e *entry) {
 	defer close(e.ready)
