@@ -157,6 +157,7 @@ func (d *daemon) startLog() error {
 func (d *daemon) startSystem(name string, act *sockets.Activation) error {
 	path := d.paths.ActorSocket(name)
 	d.system = kit.NewSystem(remoting.Address(path), d.logs.Logger("actor"))
+	kit.HoldForJobs(d.system, d.idle.Hold)
 	opts := remoting.Options{
 		Path: path, Dispatcher: kit.Dispatcher, Logger: d.logs.Logger("remoting"),
 		OnUndeliverable: func(sender *actor.PID, msg any, why *remoting.Failure) {

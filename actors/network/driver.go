@@ -59,7 +59,7 @@ func newDriver(env *branch.Env, sys string) actor.Producer {
 	return func() actor.Actor {
 		d := &driver{
 			shared: s, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
-			desk: branch.NewDesk(from, "network driver"),
+			desk: branch.NewDesk(from, "network driver"), bus: branch.Bus{Hold: env.Hold},
 		}
 		d.Children = supervisors.NewChildren(supervisors.Config{
 			Log: env.Log, Refuse: kit.Refuse, Domain: from, Props: kit.PropsOptions(), Changed: d.childChanged,
@@ -70,7 +70,7 @@ func newDriver(env *branch.Env, sys string) actor.Producer {
 
 // Receive is the branch's table of contents.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.Handle(ctx) || d.desk.Receive(ctx) {
+	if d.Handle(ctx) || d.desk.Receive(ctx) || d.bus.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
@@ -93,9 +93,7 @@ func (d *driver) Receive(ctx actor.Context) {
 			d.unwatch()
 		}
 	default:
-		if !d.bus.Receive(ctx) {
-			kit.Unhandled(ctx, m)
-		}
+		kit.Unhandled(ctx, m)
 	}
 }
 

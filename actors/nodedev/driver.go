@@ -40,7 +40,7 @@ func New(env *branch.Env) actor.Producer { return newOn(env, thisHost) }
 
 func newOn(env *branch.Env, h host) actor.Producer {
 	return func() actor.Actor {
-		return &driver{env: env, host: h, changed: map[string]bool{}, desk: branch.NewDesk(from, "node device driver")}
+		return &driver{env: env, host: h, bus: branch.Bus{Hold: env.Hold}, changed: map[string]bool{}, desk: branch.NewDesk(from, "node device driver")}
 	}
 }
 

@@ -48,7 +48,7 @@ func New(env *branch.Env, conf Config) actor.Producer {
 	return func() actor.Actor {
 		dr := &driver{
 			shared: s, byChild: map[string]*entry{}, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byID: map[int32]*entry{},
-			desk: branch.NewDesk(liberr.FromQemu, "qemu driver"),
+			desk: branch.NewDesk(liberr.FromQemu, "qemu driver"), bus: branch.Bus{Hold: env.Hold},
 		}
 		dr.Children = supervisors.NewChildren(supervisors.Config{
 			Log: env.Log, Observer: lateObserver{s}, Refuse: kit.Refuse, Domain: liberr.FromQemu,
@@ -90,7 +90,7 @@ func newShared(env *branch.Env, conf Config) *shared {
 
 // Receive is the branch's table of contents.
 func (dr *driver) Receive(ctx actor.Context) {
-	if dr.Handle(ctx) || dr.desk.Receive(ctx) {
+	if dr.Handle(ctx) || dr.desk.Receive(ctx) || dr.bus.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
@@ -108,9 +108,7 @@ func (dr *driver) Receive(ctx actor.Context) {
 		dr.shared.system = ctx.ActorSystem()
 		dr.load(ctx)
 	default:
-		if !dr.bus.Receive(ctx) {
-			kit.Unhandled(ctx, m)
-		}
+		kit.Unhandled(ctx, m)
 	}
 }
 

@@ -51,7 +51,9 @@ type plan struct {
 
 // New makes the branch actor.
 func New(env *branch.Env) actor.Producer {
-	return func() actor.Actor { return &driver{env: env, store: newStore(env.Paths)} }
+	return func() actor.Actor {
+		return &driver{env: env, store: newStore(env.Paths), bus: branch.Bus{Hold: env.Hold}}
+	}
 }
 
 // Receive serves calls, subscriptions and the tree's own questions.

@@ -80,7 +80,7 @@ func newWith(env *branch.Env, backends func(*def.Pool) (backend.Backend, error))
 	return func() actor.Actor {
 		d := &driver{
 			env: env, host: hostOf(env), backends: backends, system: &systemObserver{}, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
-			paths: map[string]place{}, keys: map[string]place{}, desk: branch.NewDesk(from, "storage driver"),
+			paths: map[string]place{}, keys: map[string]place{}, desk: branch.NewDesk(from, "storage driver"), bus: branch.Bus{Hold: env.Hold},
 		}
 		d.Children = supervisors.NewChildren(supervisors.Config{
 			Log: env.Log, Observer: d.system, Refuse: kit.Refuse, Domain: from, Props: kit.PropsOptions(), Changed: d.childChanged,
@@ -91,7 +91,7 @@ func newWith(env *branch.Env, backends func(*def.Pool) (backend.Backend, error))
 
 // Receive is the branch's table of contents.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.Handle(ctx) || d.desk.Receive(ctx) {
+	if d.Handle(ctx) || d.desk.Receive(ctx) || d.bus.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
@@ -109,9 +109,7 @@ func (d *driver) Receive(ctx actor.Context) {
 		d.system.ActorSystem = ctx.ActorSystem()
 		d.load(ctx)
 	default:
-		if !d.bus.Receive(ctx) {
-			kit.Unhandled(ctx, m)
-		}
+		kit.Unhandled(ctx, m)
 	}
 }
 

@@ -9,8 +9,12 @@ import (
 // Bus hands the events of a branch to its subscribers: client actors of this process and of others.
 // It belongs to the branch's actor and is touched only inside its Receive.
 type Bus struct {
-	roll   *roll // nil before the first subscription
-	herald *actor.PID
+	// Hold, if set, keeps the process from its idle exit while there are subscribers: the branch's Env.Hold.
+	Hold func(why string) (release func())
+
+	roll    *roll // nil before the first subscription
+	herald  *actor.PID
+	release func() // not nil exactly while Hold was called
 }
 
 // Receive handles Subscribe, Unsubscribe and the death of a subscriber; it reports whether the message
@@ -24,18 +28,44 @@ func (b *Bus) Receive(ctx actor.Context) bool {
 		}
 		if who := ctx.Sender(); b.roll.add(who) {
 			ctx.Watch(who)
+			b.holdOn()
 		}
 		ctx.Respond(&call.SubscribeResult{Serial: m.Serial})
 	case *call.Unsubscribe:
 		if who := ctx.Sender(); who != nil && b.roll.drop(who) {
 			ctx.Unwatch(who)
+			b.holdOn()
 		}
 	case *actor.Terminated:
-		return m.Who.Equal(b.herald) || b.roll.drop(m.Who)
+		if m.Who.Equal(b.herald) {
+			return true
+		}
+		if !b.roll.drop(m.Who) {
+			return false
+		}
+		b.holdOn()
+	case *actor.Stopping, *actor.Restarting:
+		if b.release != nil {
+			b.release()
+			b.release = nil
+		}
+		return false // the actor has things of its own to end
 	default:
 		return false
 	}
 	return true
+}
+
+// holdOn holds the process while there is somebody to tell.
+func (b *Bus) holdOn() {
+	switch {
+	case b.Hold == nil:
+	case b.release == nil && len(b.roll.who) > 0:
+		b.release = b.Hold("subscribers")
+	case b.release != nil && len(b.roll.who) == 0:
+		b.release()
+		b.release = nil
+	}
 }
 
 // Publish sends the event to every subscriber.

@@ -1,6 +1,7 @@
 package branch_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,8 +21,13 @@ func TestSubscribersHearOfTheRestartOfTheirBranch(t *testing.T) {
 	sys := kit.NewSystem("", zerolog.Nop())
 	type boom struct{}
 	type publish struct{ ev *call.Event }
+	var holds atomic.Int32
+	hold := func(string) func() {
+		holds.Add(1)
+		return func() { holds.Add(-1) }
+	}
 	driver := sys.Root.Spawn(kit.Props(func() actor.Actor {
-		bus := &branch.Bus{}
+		bus := &branch.Bus{Hold: hold}
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			if bus.Receive(ctx) {
 				return
@@ -68,6 +74,9 @@ func TestSubscribersHearOfTheRestartOfTheirBranch(t *testing.T) {
 	}
 	subscribe(1)
 	subscribe(2) // again is not twice
+	if n := holds.Load(); n != 1 {
+		t.Errorf("held %d times for one subscriber", n)
+	}
 	sys.Root.Send(driver, &publish{&call.Event{ID: 1}})
 	if e, ok := next().(*call.Event); !ok || e.ID != 1 {
 		t.Fatalf("%+v", e)
@@ -88,6 +97,9 @@ func TestSubscribersHearOfTheRestartOfTheirBranch(t *testing.T) {
 	sys.Root.Send(driver, &publish{&call.Event{ID: 3}})
 	sys.Root.Send(driver, &boom{})
 	_ = sys.Root.PoisonFuture(driver).Wait()
+	if n := holds.Load(); n != 0 {
+		t.Errorf("still held %d times", n)
+	}
 	if len(heard) != 0 {
 		t.Errorf("heard after it left: %+v", <-heard)
 	}

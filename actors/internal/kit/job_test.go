@@ -165,3 +165,31 @@ func TestJobStorm(t *testing.T) {
 		t.Error("more results than jobs")
 	}
 }
+
+// A process with jobs is not idle: it is held once, however many there are.
+func TestJobsHoldTheProcess(t *testing.T) {
+	system, _ := newSystem()
+	held, let := make(chan string, 4), make(chan struct{}, 4)
+	HoldForJobs(system, func(why string) func() {
+		held <- why
+		return func() { let <- struct{}{} }
+	})
+	gate := make(chan struct{})
+	pid := system.Root.Spawn(Func(func(ctx actor.Context) {
+		if _, ok := ctx.Message().(*actor.Started); ok {
+			for range 3 {
+				Job[any]{Name: "wait", Run: func(context.Context, *Undo) (any, error) { <-gate; return nil, nil }}.Start(ctx)
+			}
+		}
+	}))
+	defer func() { _ = system.Root.StopFuture(pid).Wait() }()
+	within(t, held, "the hold")
+	if len(let) != 0 {
+		t.Error("let go while jobs run")
+	}
+	close(gate)
+	within(t, let, "the release")
+	if len(held) != 0 {
+		t.Error("held more than once")
+	}
+}

@@ -14,8 +14,10 @@ import (
 
 // jobRegistry lists the running jobs of an actor system, for the tree's picture and for CancelJobs.
 type jobRegistry struct {
-	mu   sync.Mutex
-	live map[*Running]struct{}
+	mu      sync.Mutex
+	live    map[*Running]struct{}
+	hold    func(why string) (release func())
+	release func() // not nil exactly while hold was called
 }
 
 var jobsID = extensions.NextExtensionID()
@@ -31,16 +33,29 @@ func jobsOf(system *actor.ActorSystem) *jobRegistry {
 	return r
 }
 
+// HoldForJobs calls hold when a job runs in the system, and what it returned when none does any more: for a process
+// that must not take itself for idle meanwhile. It is called before the first actor is spawned.
+func HoldForJobs(system *actor.ActorSystem, hold func(why string) (release func())) {
+	jobsOf(system).hold = hold
+}
+
 func (r *jobRegistry) add(j *Running) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.live[j] = struct{}{}
-	r.mu.Unlock()
+	if r.hold != nil && r.release == nil {
+		r.release = r.hold("jobs")
+	}
 }
 
 func (r *jobRegistry) remove(j *Running) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	delete(r.live, j)
-	r.mu.Unlock()
+	if r.release != nil && len(r.live) == 0 {
+		r.release()
+		r.release = nil
+	}
 }
 
 func (r *jobRegistry) of(owner string) (jobs []*Running) {
