@@ -34,19 +34,50 @@ func portsOf(t testing.TB, doc string, ports int, shift int) (all []*Program) {
 	return all
 }
 
-func TestSpeed(t *testing.T) {
+// Fifty ports with five hundred rules each, none of them alike, are replaced within a second. What is measured is the time
+// of processors, which others on the machine do not change as they do the clock; this is one thread's work but for the
+// collection of garbage.
+func TestFiftyPortsInASecond(t *testing.T) {
 	needRoot(t)
 	b := backend(t)
 	doc := many(500)
+	best := time.Hour
 	for i := range 3 {
-		cpu0 := cpuTime()
-		start := time.Now()
+		start, used := time.Now(), cpuTime()
 		programs := portsOf(t, doc, 50, i)
 		compiled := time.Now()
 		if err := b.Apply(t.Context(), programs...); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("compile %v, apply %v, cpu %v", compiled.Sub(start), time.Since(compiled), cpuTime()-cpu0)
+		used = cpuTime() - used
+		best = min(best, used)
+		t.Logf("compiled in %v, applied in %v, %v of processors' time", compiled.Sub(start), time.Since(compiled), used)
+	}
+	if best > time.Second && !raceEnabled {
+		t.Errorf("%v of processors' time", best)
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	needRoot(b)
+	back := backend(b)
+	doc := many(500)
+	for i := 0; b.Loop(); i++ {
+		if err := back.Apply(b.Context(), portsOf(b, doc, 50, i%200)...); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// What is there already costs a look.
+func BenchmarkApplyTheSame(b *testing.B) {
+	needRoot(b)
+	back := backend(b)
+	programs := portsOf(b, many(500), 50, 0)
+	for b.Loop() {
+		if err := back.Apply(b.Context(), programs...); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

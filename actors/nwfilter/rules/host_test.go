@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -396,4 +397,30 @@ func TestAbilities(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("connection tracking of bridges: %v, rejection there: %v", able.bridgeCT, able.bridgeReject)
+}
+
+// Somebody else may flush all tables; the next transaction makes them anew.
+func TestAFlushedFirewall(t *testing.T) {
+	l := newLab(t, 2)
+	b := backend(t)
+	p := program(t, "vnet0", "<rule action='drop' direction='out'><ip protocol='udp'/></rule><rule action='drop' direction='out'><tcp/></rule>")
+	l.must(b.Apply(t.Context(), p))
+	now, err := readKernel()
+	l.must(err)
+	flush := newBatch()
+	for family, table := range now.tables {
+		if table.present {
+			flush.deleteTable(&nftables.Table{Name: tableName, Family: family})
+		}
+	}
+	l.must(flush.commit())
+	f := packet(0, 1, "10.0.0.1", "10.0.0.2", 17, 0, udp(5, 6, "data"))
+	if ports, err := b.Ports(t.Context()); err != nil || len(ports) != 0 || !l.passes(0, 1, f) {
+		t.Error("the tables are still there", ports, err)
+	}
+	l.must(b.Remove(t.Context(), "vnet0"))
+	l.must(b.Apply(t.Context(), p))
+	if ports, err := b.Ports(t.Context()); err != nil || len(ports) != 1 || l.passes(0, 1, f) {
+		t.Error("the tables are not made anew", ports, err)
+	}
 }

@@ -84,7 +84,8 @@ func families(able *abilities) []family {
 type table struct {
 	present bool
 	chains  map[string]bool
-	ports   map[kind]map[string]string // name of the chain that a port's packets are led into
+	// Name of the chain that a port's packets are led into. No map for a kind that the table was not made for.
+	ports map[kind]map[string]string
 }
 
 func (t *table) used() bool {

@@ -27,6 +27,9 @@ type namedChain struct {
 }
 
 func newWanted(now *kernel, able *abilities) *wanted {
+	if t := now.tables[nftables.TableFamilyBridge]; t.present && t.ports[netIn4] == nil {
+		able = &abilities{} // what the kernel has learned since the table was made is of no use to it
+	}
 	w := &wanted{now: now, able: able, families: families(able),
 		ports:   map[nftables.TableFamily]map[kind]map[string]string{},
 		chains:  map[nftables.TableFamily]map[string]namedChain{},
