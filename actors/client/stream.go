@@ -168,8 +168,13 @@ func (c *client) streamOver(ctx actor.Context, m *streamOver) {
 	}
 	c.endStream(s)
 	if m.err != nil {
-		c.tellOwner(ctx, s, true, func(*liberr.Error) {})
-		_ = c.conn.SendStreamError(s.header, liberr.From(liberr.FromStreams, m.err))
+		// Whoever gave the descriptor may know better why it takes or yields no more.
+		c.tellOwner(ctx, s, true, func(err *liberr.Error) {
+			if err == nil {
+				err = liberr.From(liberr.FromStreams, m.err)
+			}
+			_ = c.conn.SendStreamError(s.header, err)
+		})
 		return
 	}
 	c.tellOwner(ctx, s, false, func(err *liberr.Error) {

@@ -174,7 +174,7 @@ func (c *Client) roundTrip(ctx context.Context, h Header, payload []byte, body B
 	if c.err != nil {
 		defer c.mu.Unlock()
 		closeFiles(fds)
-		return nil, c.err
+		return nil, notSent(c.err)
 	}
 	h.Serial = c.serial
 	c.serial++
@@ -193,7 +193,7 @@ func (c *Client) roundTrip(ctx context.Context, h Header, payload []byte, body B
 	}
 	if err != nil {
 		c.forget(h.Serial)
-		return nil, liberr.New(liberr.FromRPC, liberr.RPC, "%s", err).WithCause(err)
+		return nil, notSent(liberr.New(liberr.FromRPC, liberr.RPC, "%s", err).WithCause(err))
 	}
 	select {
 	case p, ok := <-k.reply:
@@ -215,6 +215,16 @@ func (c *Client) roundTrip(ctx context.Context, h Header, payload []byte, body B
 		}
 		return nil, ctx.Err()
 	}
+}
+
+// ErrNotSent is in the chain of a call's error when the server has not seen the call: it may be made again.
+var ErrNotSent = errors.New("the call was not sent")
+
+// notSent is err, with ErrNotSent in its chain.
+func notSent(err error) error {
+	e := *liberr.From(liberr.FromRPC, err)
+	e.Cause = errors.Join(ErrNotSent, e.Cause)
+	return &e
 }
 
 // forget drops a call, or a stream whose opening failed.
