@@ -17,6 +17,8 @@ type Address struct {
 	URI    string // network:///system
 	Paths  paths.Paths
 	Daemon string // virtnetworkd
+
+	sameProcess bool // of tests: the daemon may be this process
 }
 
 // At is the address of a branch's foreign daemon. socket is the one that the configuration names, or empty.

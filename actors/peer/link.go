@@ -51,7 +51,7 @@ func (a Address) connect(ctx context.Context, patience time.Duration) (*rpc.Clie
 		var d net.Dialer
 		nc, err := d.DialContext(ctx, "unix", socket)
 		switch {
-		case err == nil && ourselves(nc):
+		case err == nil && !a.sameProcess && ourselves(nc):
 			_ = nc.Close()
 			return nil, liberr.New(liberr.FromRPC, liberr.InternalError, "the socket '%s' of the foreign daemon is our own", socket)
 		case err == nil:

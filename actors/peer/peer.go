@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -216,6 +217,11 @@ func (p *peer) send(ctx actor.Context, l *link, r *call.Request) {
 		},
 	}, func(ctx actor.Context, out any, err error) {
 		switch {
+		case errors.Is(err, rpc.ErrNotSent): // the connection was lost already: over a new one then
+			p.release(ctx, l)
+			p.linkLost(ctx, l)
+			p.call(ctx, r)
+			return
 		case err != nil:
 			r.Fail(err)
 		case out.(*answer).stream != nil:
