@@ -45,7 +45,7 @@ func (d *driver) planCreate(b *def.Binding) (plan, error) {
 			if err != nil {
 				t.env.Log.Error().Err(err).Msg("leases were left out")
 			}
-			w.leases = kept[leaseKey(b)]
+			w.leases = leasesOf(b, kept)
 			if outcomes, err = t.install(ctx, filters, []wish{w}, true); err != nil {
 				return err
 			}

@@ -115,7 +115,7 @@ func (d *driver) load(ctx actor.Context) {
 		}
 		d.filters = f.filters
 		for name, b := range f.bindings {
-			d.ports[name] = &port{binding: b, given: b.Params, leases: f.leases[leaseKey(b)]}
+			d.ports[name] = &port{binding: b, given: b.Params, leases: leasesOf(b, f.leases)}
 		}
 		d.took(ctx, f.outcomes)
 		for _, p := range d.ports {
@@ -136,7 +136,7 @@ func (t *tools) find(ctx context.Context, f *found) {
 	var wishes []wish
 	for _, name := range slices.Sorted(maps.Keys(f.bindings)) {
 		b := f.bindings[name]
-		wishes = append(wishes, wish{binding: b, given: b.Params, leases: f.leases[leaseKey(b)]})
+		wishes = append(wishes, wish{binding: b, given: b.Params, leases: leasesOf(b, f.leases)})
 	}
 	f.outcomes, errs[3] = t.installEach(ctx, f.filters, wishes)
 	f.broken = errors.Join(errors.Join(errs[:]...), t.dropStrays(ctx, f.bindings))

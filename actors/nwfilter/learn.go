@@ -35,13 +35,11 @@ func (l *learner) stop() {
 	}
 }
 
-// method is how the port's address is learned, whether or not one is known.
-func (p *port) method() method {
-	_, given := p.given[varIP]
-	if v := p.given[varLearning]; !given && len(v) > 0 && strings.EqualFold(v[0], string(learnDHCP)) {
-		return learnDHCP
-	}
-	return learnNone
+// followsDHCP tells whether a port with these parameters gets its addresses by DHCP alone.
+func followsDHCP(given def.Params) bool {
+	_, fixed := given[varIP]
+	v := given[varLearning]
+	return !fixed && len(v) > 0 && strings.EqualFold(v[0], string(learnDHCP))
 }
 
 // took starts and stops learners, as the ports' new rules want it.
@@ -52,8 +50,8 @@ func (d *driver) took(ctx actor.Context, outcomes []outcome) {
 			continue
 		}
 		want := o.how
-		if want == learnNone && o.link && len(p.leases) > 0 {
-			want = p.method()
+		if want == learnNone && o.link && len(p.leases) > 0 && followsDHCP(p.given) {
+			want = learnDHCP // for what becomes of the leases
 		}
 		switch {
 		case !o.link:
@@ -128,6 +126,9 @@ func (d *driver) learned(ctx actor.Context, m *learned) {
 		return
 	}
 	leases, changed := p.leases, false
+	if p.learner.how == learnAny {
+		m.lease.end = time.Time{} // nobody will see it prolonged
+	}
 	if m.ended {
 		leases = slices.DeleteFunc(slices.Clone(leases), func(l lease) bool { return l.address == m.lease.address })
 		changed = len(leases) != len(p.leases)
@@ -145,7 +146,7 @@ func (d *driver) learned(ctx actor.Context, m *learned) {
 func (d *driver) setLeases(ctx actor.Context, p *port, leases []lease, changed bool) {
 	p.leases = leases
 	d.remind(ctx, p)
-	t, name, keep := d.tools, p.binding.Port, p.method() == learnDHCP
+	t, name, keep := d.tools, p.binding.Port, followsDHCP(p.given)
 	d.begin(ctx, &change{name: "apply what was learned", decide: func() (plan, error) {
 		if d.ports[name] != p {
 			return plan{}, nil

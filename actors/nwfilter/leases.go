@@ -30,6 +30,14 @@ func (l lease) over(now time.Time) bool { return !l.end.IsZero() && !now.Before(
 // leaseKey names a guest's port over the times that the guest is not running.
 func leaseKey(b *def.Binding) string { return b.OwnerUUID.String() + "-" + b.Address() }
 
+// leasesOf are those that hold for a binding.
+func leasesOf(b *def.Binding, kept map[string][]lease) []lease {
+	if !followsDHCP(b.Params) {
+		return nil
+	}
+	return kept[leaseKey(b)]
+}
+
 // addLease puts a lease in place of the one of its address, or behind the others, and tells whether the address is new.
 func addLease(all []lease, l lease) (out []lease, fresh bool) {
 	out = slices.Clone(all)
