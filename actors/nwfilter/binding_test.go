@@ -161,6 +161,64 @@ func TestCrash(t *testing.T) {
 	l.nothingLeft()
 }
 
+// Whatever is asked in whatever order, and though the actor crashes in between, every call gets one answer; what was
+// answered is what is there afterwards.
+func TestEveryCallGetsOneAnswer(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	const rounds = 40
+	sent := 0
+	send := func(p *protocol.Procedure, args protocol.Encoder) {
+		l.c.Send(p, args)
+		sent++
+	}
+	for i := range rounds {
+		f := protocol.Nwfilter{Name: "x", UUID: protocol.UUID{0x11, 0x11, 0x11, 0x11, 0x22, 0x22, 0x33, 0x33, 0x44, 0x44, 0x55, 0x55, 0x55, 0x55, 0x55, 0x78}}
+		send(protocol.NwfilterDefineXML.Procedure, &protocol.NwfilterDefineXMLArgs{XML: dropping("x", fmt.Sprintf("0x88b%d", 4+i%2))})
+		send(protocol.NwfilterBindingCreateXML.Procedure, &protocol.NwfilterBindingCreateXMLArgs{XML: l.bindingDoc("pa", "x", "")})
+		send(protocol.NwfilterGetXMLDesc.Procedure, &protocol.NwfilterGetXMLDescArgs{Nwfilter: f})
+		send(protocol.NwfilterUndefine.Procedure, &protocol.NwfilterUndefineArgs{Nwfilter: f})
+		send(protocol.ConnectListAllNwfilterBindings.Procedure, &protocol.ConnectListAllNwfilterBindingsArgs{NeedResults: 1})
+		if i%10 == 5 {
+			l.b.Root().Send(l.b.PID, &call.Call{})
+		}
+		if i%3 == 0 {
+			send(protocol.NwfilterBindingDelete.Procedure, &protocol.NwfilterBindingDeleteArgs{Nwfilter: protocol.NwfilterBinding{Portdev: "pa"}})
+		}
+	}
+	seen := map[uint64]bool{}
+	for range sent {
+		r := l.c.Reply()
+		if seen[r.Serial] {
+			t.Errorf("call %d was answered twice", r.Serial)
+		}
+		seen[r.Serial] = true
+	}
+	if len(seen) != sent {
+		t.Errorf("%d of %d calls were answered", len(seen), sent)
+	}
+	bindings, err := branchtest.Do(l.c, protocol.ConnectListAllNwfilterBindings, &protocol.ConnectListAllNwfilterBindingsArgs{NeedResults: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	filters, err := branchtest.Do(l.c, protocol.ConnectListAllNwfilters, &protocol.ConnectListAllNwfiltersArgs{NeedResults: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.restart()
+	again, err := branchtest.Do(l.c, protocol.ConnectListAllNwfilterBindings, &protocol.ConnectListAllNwfilterBindingsArgs{NeedResults: 1})
+	if err != nil || !slices.Equal(again.Bindings, bindings.Bindings) {
+		t.Errorf("bindings are %v after a restart, were %v: %v", again, bindings, err)
+	}
+	also, err := branchtest.Do(l.c, protocol.ConnectListAllNwfilters, &protocol.ConnectListAllNwfiltersArgs{NeedResults: 1})
+	if err != nil || !slices.Equal(also.Filters, filters.Filters) {
+		t.Errorf("filters are %v after a restart, were %v: %v", also, filters, err)
+	}
+	if bound := len(bindings.Bindings) == 1; bound == (nft(t, "list", "ruleset") == "") {
+		t.Errorf("bound %v, but the rules are\n%s", bound, nft(t, "list", "ruleset"))
+	}
+}
+
 // Files that are broken, or contradict others, are left out; the rest is there.
 func TestBrokenFilesAreLeftOut(t *testing.T) {
 	l := newLab(t)
