@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"encoding/xml"
 	"errors"
 	"flag"
 	"fmt"
@@ -123,11 +124,10 @@ func TestAMissingVariableIsNamed(t *testing.T) {
 // What an outer filter or the binding says goes before a reference's parameters.
 func TestParametersAreDefaults(t *testing.T) {
 	inner := "<filter name='inner'><rule action='drop' direction='out'><tcp srcipaddr='$IP' dstportstart='$PORT'/></rule></filter>"
-	p, err := compileDocuments(t, "<filter name='f'><filterref filter='inner'><parameter name='IP' value='9.9.9.9'/><parameter name='PORT' value='22'/><parameter name='PORT' value='23'/><parameter name='bad-name' value='x'/></filterref></filter>", inner)
-	if err == nil {
+	if _, err := compileDocuments(t, "<filter name='f'><filterref filter='inner'><parameter name='IP' value='9.9.9.9'/><parameter name='PORT' value='22'/><parameter name='PORT' value='23'/><parameter name='bad-name' value='x'/></filterref></filter>", inner); err == nil {
 		t.Fatal("lists of one and two go together")
 	}
-	p, err = compileDocuments(t, "<filter name='f'><filterref filter='inner'><parameter name='IP' value='9.9.9.9'/><parameter name='PORT' value='22'/></filterref></filter>", inner)
+	p, err := compileDocuments(t, "<filter name='f'><filterref filter='inner'><parameter name='IP' value='9.9.9.9'/><parameter name='PORT' value='22'/></filterref></filter>", inner)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,22 +247,24 @@ func ruleLinesThatCompile(t testing.TB) (lines []string) {
 	return lines
 }
 
+// The library's reader of filters does not end on some broken documents, so only rules are read from text here.
 func FuzzCompile(f *testing.F) {
 	for _, line := range ruleLines(f) {
-		f.Add("<filter name='f'>"+line+"</filter>", "IP", "10.0.0.1")
+		f.Add(line, "root", 500, "IP", "10.0.0.1")
 	}
-	f.Add("<filter name='f' chain='ipv4' priority='5'><filterref filter='f'><parameter name='A' value='1'/></filterref></filter>", "A", "7")
-	f.Fuzz(func(t *testing.T, doc, name, val string) {
-		filter := &libvirtxml.NWFilter{}
-		if len(doc) > 1<<14 || filter.Unmarshal(doc) != nil {
+	f.Add("<rule action='drop' direction='out'><ip srcipaddr='$A[@2]' srcipmask='$A[0]' protocol='$A'/></rule>", "ipv4-x", -1000, "A", "7")
+	f.Fuzz(func(t *testing.T, text, chain string, priority int, name, val string) {
+		r := &libvirtxml.NWFilterRule{}
+		if len(text) > 1<<14 || xml.Unmarshal([]byte(text), r) != nil {
 			return
 		}
+		r.Priority = priority
+		filter := &libvirtxml.NWFilter{Name: "f", Chain: chain, Priority: -priority, Entries: []libvirtxml.NWFilterEntry{{Rule: r}, {Rule: r},
+			{Ref: &libvirtxml.NWFilterRef{Filter: "g", Parameters: []libvirtxml.NWFilterParameter{{Name: name, Value: "1"}, {Name: "X", Value: val}}}}}}
+		inner := &libvirtxml.NWFilter{Name: "g", Entries: []libvirtxml.NWFilterEntry{{Rule: r}}}
 		p, err := Compile(&Binding{Port: "vnet0", MAC: "52:54:00:00:00:01", Root: filter, Vars: map[string][]string{name: {val, "80", val}, "IP": {val}},
 			Filters: func(n string) *libvirtxml.NWFilter {
-				if n == filter.Name {
-					return filter
-				}
-				return nil
+				return map[string]*libvirtxml.NWFilter{"f": filter, "g": inner}[n]
 			}})
 		if err != nil {
 			var lib *liberr.Error
@@ -271,15 +273,14 @@ func FuzzCompile(f *testing.F) {
 			}
 			return
 		}
-		if p.String() != p.String() {
-			t.Fatal("printed in two ways")
+		if text := p.String(); text == "" {
+			t.Fatal("a program without text")
 		}
 		for k, c := range p.chains {
 			if c == nil {
 				continue
 			}
-			b := newBatch()
-			if err := writeChain(b, tableOfTests, "chain", namedChain{c, kind(k)}); err != nil && !c.hasField(ipSet) {
+			if err := writeChain(newBatch(), tableOfTests, "chain", namedChain{c, kind(k)}); err != nil && !c.hasField(ipSet) {
 				t.Fatal(err)
 			}
 		}

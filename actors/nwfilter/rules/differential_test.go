@@ -167,7 +167,7 @@ var (
 	attributeOf = map[string]*regexp.Regexp{"action": regexp.MustCompile("action='[a-z]*'"), "direction": regexp.MustCompile("direction='[a-z]*'"),
 		"priority": regexp.MustCompile(" priority='[-0-9]*'")}
 	// impossible are rules that no filter can have.
-	impossible = regexp.MustCompile("NO|A\\[5\\]|@x|@9999|ipset|continue|comment|'\\$A'|B\\[@2\\]|match='no' .*protocol='(17|icmpv6)'|<stp src")
+	impossible = regexp.MustCompile(`NO|A\[5\]|@x|@9999|ipset|continue|comment|'\$A'|B\[@2\]|match='no' .*protocol='(17|icmpv6)'|<stp src`)
 )
 
 // randomFilters are a filter and some that it refers to, in chains of several names, made of the lines.

@@ -185,7 +185,6 @@ type match struct {
 	field    field
 	operator operator
 	negated  bool
-	dst      bool     // ipSet: the flags say which address of the packet is looked up
 	a, b     [16]byte // in network order, as many bytes as the field has
 	set      string   // ipSet: name and flags
 }

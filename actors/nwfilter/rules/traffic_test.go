@@ -69,10 +69,9 @@ func backend(t testing.TB) Backend {
 	return b
 }
 
-// case of a rule: a frame that it decides, and one like it that it does not.
+// ruleCase is a rule, a frame that it decides, and one like it that it does not.
 type ruleCase struct {
 	rule      string // a rule that accepts; all else of its kind is dropped
-	from      int    // the guest who sends; 0 is filtered
 	yes, no   []byte
 	otherwise string // what is dropped besides; empty for all frames
 }
