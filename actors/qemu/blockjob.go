@@ -227,7 +227,7 @@ func (d *domain) settle(ctx actor.Context, job *blockJob) {
 			out := &settled{complaint: complaint, ok: complaint == "" && !job.cancelled()}
 			out.disk, out.dropped = job.outcome(before, out.ok)
 			for _, l := range out.dropped {
-				dropNodes(jc, mon, l.index)
+				dropNodes(jc, mon, before, l)
 				if l.path != "" {
 					_ = giveBack(l.path)
 				}

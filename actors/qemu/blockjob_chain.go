@@ -28,7 +28,7 @@ func chain(disk *libvirtxml.DomainDisk) []chainLayer {
 		return nil
 	}
 	out := []chainLayer{{disk.Source.Index, diskPath(disk), diskFormat(disk), disk.Source, disk.BackingStore}}
-	for b := disk.BackingStore; b != nil && b.Source != nil; b = b.BackingStore {
+	for b := disk.BackingStore; b != nil && !diskEmpty(&libvirtxml.DomainDisk{Source: b.Source}); b = b.BackingStore {
 		l := chainLayer{index: b.Index, path: sourcePath(b.Source), format: "raw", source: b.Source, below: b.BackingStore}
 		if l.index == 0 {
 			l.index = b.Source.Index
@@ -188,10 +188,19 @@ func imageNodes(disk *libvirtxml.DomainDisk, l chainLayer, backing any) (storage
 	return storage, format
 }
 
-// dropNodes takes an image out of QEMU. One that is still in use stays, which harms nobody.
-func dropNodes(ctx context.Context, mon *qmp.Client, index uint) {
-	_ = qmp.BlockdevDel(ctx, mon, command.FormatNode(index))
-	_ = qmp.BlockdevDel(ctx, mon, command.StorageNode(index))
+// dropNodes takes an image out of QEMU, and what was told for it alone. One that is still in use stays, which harms nobody.
+func dropNodes(ctx context.Context, mon *qmp.Client, disk *libvirtxml.DomainDisk, l chainLayer) {
+	_ = qmp.BlockdevDel(ctx, mon, l.node())
+	_ = qmp.BlockdevDel(ctx, mon, command.StorageNode(l.index))
+	one := libvirtxml.DomainDisk{Source: l.source, Target: disk.Target, Auth: disk.Auth, Encryption: disk.Encryption}
+	if one.Source == nil {
+		return
+	}
+	source := *l.source
+	source.Index, one.Source = l.index, &source
+	for _, s := range command.SecretsOfDisk(&one) {
+		_ = qmp.ObjectDel(ctx, mon, s.ID)
+	}
 }
 
 // nextNode takes the number for a new image of the running guest.

@@ -7,6 +7,7 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
+	"virtree/actors/qemu/domxml"
 	"virtree/wire/virt"
 )
 
@@ -75,5 +76,17 @@ func TestLayersByName(t *testing.T) {
 		if i != want {
 			t.Errorf("%s is layer %d (%v), want %d", name, i, err, want)
 		}
+	}
+}
+
+// The end of a chain is an element without a source, which reading makes one with an empty source.
+func TestAChainEndsBeforeItsEnd(t *testing.T) {
+	d := &libvirtxml.Domain{Type: "qemu", Name: "d", Devices: &libvirtxml.DomainDeviceList{Disks: []libvirtxml.DomainDisk{*stack()}}}
+	again, err := domxml.Clone(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := show(chain(&again.Devices.Disks[0])); got != "/top(4) /mid(3) /low(2) /base(1)" {
+		t.Errorf("the chain is %s", got)
 	}
 }

@@ -105,7 +105,7 @@ func (j *deviceJob) plugIn(ctx context.Context, undo *kit.Undo, dev *domxml.Devi
 	if err != nil {
 		return err
 	}
-	if err := j.presentDisk(dev); err != nil {
+	if err := j.presentDisk(ctx, dev); err != nil {
 		return err
 	}
 	host := j.hostSide(def)
@@ -148,13 +148,16 @@ func (j *deviceJob) plugIn(ctx context.Context, undo *kit.Undo, dev *domxml.Devi
 }
 
 // presentDisk looks at the images of a new disk, follows their chain and numbers them.
-func (j *deviceJob) presentDisk(dev *domxml.Device) error {
+func (j *deviceJob) presentDisk(ctx context.Context, dev *domxml.Device) error {
 	if dev.Kind != "disk" {
 		return nil
 	}
 	d := &dev.Disks[0]
 	if !hasMedium(d) && d.Device != "cdrom" {
 		return liberr.New(liberr.FromDomain, liberr.NoSource, "%s", diskTarget(d))
+	}
+	if err := j.drv.resolveVolume(ctx, d); err != nil {
+		return err
 	}
 	j.takeNodes(d)
 	if err := checkImage(d); err != nil {
@@ -202,6 +205,11 @@ func (p *plugging) plan(ctx context.Context, undo *kit.Undo, kind, alias string)
 	}
 	if err := p.provide(ctx, undo, one); err != nil {
 		return err
+	}
+	if d, ok := one.device.(*libvirtxml.DomainDisk); ok {
+		if err := p.host.secrets(ctx, command.SecretsOfDisk(d)); err != nil {
+			return err
+		}
 	}
 	rt := p.host.rt
 	rt.NextNode, rt.NextFDSet = p.nextNode, p.fdset

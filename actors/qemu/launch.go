@@ -55,6 +55,7 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 		p.openState,
 		p.findEmulator,
 		p.claimPorts,
+		p.resolveVolumes,
 		p.complete,
 		p.checkFiles,
 		p.folders,
@@ -72,6 +73,9 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 		}
 	}
 	command.AssignNodes(p.def)
+	if err := p.secrets(ctx, command.SecretsOf(p.def)); err != nil {
+		return nil, err
+	}
 	if p.from != nil && !p.from.fromSnapshot {
 		p.rt.Incoming = "defer"
 	}
@@ -407,7 +411,7 @@ func (p *launchPlan) explain(proc *process, err error) error {
 	if proc.Wait(short) != nil {
 		return err
 	}
-	return liberr.New(liberr.FromQemu, liberr.InternalError, "process exited while connecting to monitor: %s", p.lastWords()).WithCause(err)
+	return liberr.New(liberr.FromQemu, liberr.InternalError, "qemu unexpectedly closed the monitor: %s", p.lastWords()).WithCause(err)
 }
 
 // lastWords is what QEMU wrote to its log since the start, without our own lines.

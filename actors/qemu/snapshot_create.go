@@ -288,7 +288,7 @@ func (p *snapshotPlan) alignDisk(d *domain, disk *libvirtxml.DomainDisk, one *sn
 	}
 	if one.source == nil {
 		path := diskPath(disk)
-		if disk.Source.File == nil {
+		if disk.Source.File == nil || disk.Source.Volume != nil {
 			return unsupportedSnapshot("cannot generate external snapshot name for disk '%s' without source", one.name)
 		}
 		base := strings.TrimSuffix(path, filepath.Ext(path))

@@ -22,7 +22,12 @@ type SecretWanted struct {
 	Cookies     []libvirtxml.DomainDiskCookie
 }
 
-// SecretUse is what a secret is for: cephx keys are passed on as base64, others as they are.
+// SecretsOfDisk lists the secrets that one disk needs, whose images are numbered.
+func SecretsOfDisk(d *libvirtxml.DomainDisk) []SecretWanted {
+	return SecretsOf(&libvirtxml.Domain{Devices: &libvirtxml.DomainDeviceList{Disks: []libvirtxml.DomainDisk{*d}}})
+}
+
+// SecretUse is what a secret is for.
 type SecretUse int
 
 const (

@@ -65,6 +65,7 @@ func defaultBus(d *node, dev string) string {
 }
 
 func (def *definition) checkDiskSource(d *node) error {
+	def.readResolved(d)
 	if s := d.kid("source"); s != nil {
 		if err := checkStorageSource(d, s); err != nil {
 			return err
@@ -109,6 +110,7 @@ func (def *definition) checkBackingStore(b *node) error {
 		return nil
 	}
 	b.setDefault("type", "file")
+	def.readResolved(b)
 	if def.flags&ParseLive == 0 {
 		b.unset("index")
 	}

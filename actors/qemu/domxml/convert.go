@@ -20,6 +20,9 @@ func toStruct(root *node) (*libvirtxml.Domain, error) {
 	if err := takeActual(root, d); err != nil {
 		return nil, err
 	}
+	if err := takeResolved(root, d); err != nil {
+		return nil, err
+	}
 	if meta = stash(root, meta); meta != nil {
 		d.Metadata = &libvirtxml.DomainMetadata{}
 		if len(meta.kids) > 0 {
@@ -39,13 +42,16 @@ func decode(n *node, into any) error {
 
 // fromStruct is toStruct's inverse; the tree is in libvirt's order.
 func fromStruct(d *libvirtxml.Domain) (*node, error) {
-	plain := *d
+	plain := *unresolved(d)
 	plain.Metadata = nil
 	root, err := encode(&plain)
 	if err != nil {
 		return nil, err
 	}
 	if err := addActual(root, d); err != nil {
+		return nil, err
+	}
+	if err := addResolved(root, d); err != nil {
 		return nil, err
 	}
 	if err := addHostAddresses(root, d); err != nil {

@@ -50,6 +50,10 @@ func present(root *node, flags FormatFlags) {
 	}
 	if flags&Status != 0 {
 		notePrivate(devices)
+	} else {
+		for _, d := range devices.all("disk") {
+			hideResolved(d)
+		}
 	}
 	for _, u := range devices.kid("redirfilter").all("usbdev") {
 		hexAttr(u, "class", "0x%02X")
