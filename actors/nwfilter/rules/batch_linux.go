@@ -119,6 +119,8 @@ func (b *batch) addPortMap(t *nftables.Table, name string, id uint32) {
 	b.u32(unix.NFTA_SET_DATA_TYPE, unix.NFT_DATA_VERDICT)
 	b.u32(unix.NFTA_SET_DATA_LEN, 0)
 	b.u32(unix.NFTA_SET_ID, id)
+	// For nft, which prints names the wrong way round unless told that keys are in the host's order.
+	b.bytes(unix.NFTA_SET_USERDATA, binary.NativeEndian.AppendUint32([]byte{0, 4}, 1))
 	b.end(at)
 }
 
