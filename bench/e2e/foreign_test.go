@@ -216,8 +216,8 @@ func TestForeignStorageAndSecrets(t *testing.T) {
 		t.Errorf("a sparse upload: %+v", r)
 	}
 	over := []string{"vol-upload", "v", f.write("in", data), "--pool", "p", "--offset", "9999999", "--length", "1"}
-	if ours, theirs := f.ours.Virsh(context.Background(), over...), f.c.Virsh(context.Background(), over...); ours.Exit != theirs.Exit || ours.Stderr == "" {
-		t.Errorf("an upload beyond the end: %+v, libvirtd says %+v", ours, theirs)
+	if r := f.ours.Virsh(context.Background(), over...); r.Exit == 0 || !strings.Contains(r.Stderr, "error: cannot write to stream: No space left on device") {
+		t.Errorf("an upload beyond the end: %+v", r) // libvirtd's words; which of its steps virsh blames is a matter of time
 	}
 	f.good(f.ours, "vol-info", "v", "--pool", "p") // and the connection is good for more
 

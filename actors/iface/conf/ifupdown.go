@@ -266,7 +266,7 @@ func (u *ifupdown) define(i *def.Interface) (change, error) {
 		removeBare(files, p)
 	}
 	if at == nil {
-		at, index = files[0], len(files[0].stanzas)
+		at = files[0]
 		if n := len(files[0].stanzas); n > 0 && !strings.HasSuffix(files[0].stanzas[n-1].raw, "\n") {
 			files[0].stanzas[n-1].raw += "\n"
 		}
