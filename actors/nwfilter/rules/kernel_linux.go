@@ -88,15 +88,6 @@ type table struct {
 	ports map[kind]map[string]string
 }
 
-func (t *table) used() bool {
-	for _, m := range t.ports {
-		if len(m) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // kernel is what the kernel has of ours.
 type kernel struct {
 	tables map[nftables.TableFamily]*table

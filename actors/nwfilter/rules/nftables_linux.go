@@ -133,7 +133,7 @@ func (b *nftablesBackend) checkVisible(w *wanted) {
 		return
 	}
 	for family, six := range map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "", nftables.TableFamilyIPv6: "6"} {
-		if t := w.now.tables[family]; !t.used() {
+		if empty(w.ports[family]) {
 			continue
 		}
 		path := fmt.Sprintf("/proc/sys/net/bridge/bridge-nf-call-ip%stables", six)

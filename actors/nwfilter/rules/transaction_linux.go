@@ -107,6 +107,12 @@ func (w *wanted) commit() error {
 func (w *wanted) write(b *batch, f family) error {
 	now, ports := w.now.tables[f.family], w.ports[f.family]
 	t := &nftables.Table{Name: tableName, Family: f.family}
+	if empty(ports) { // without it the kernel need not track connections for us
+		if now.present {
+			b.deleteTable(t)
+		}
+		return nil
+	}
 	if !now.present {
 		if err := makeTable(b, t, f); err != nil {
 			return err
@@ -157,6 +163,16 @@ func (w *wanted) write(b *batch, f family) error {
 		b.deleteChain(t, name)
 	}
 	return nil
+}
+
+// empty tells whether no port is led anywhere.
+func empty(ports map[kind]map[string]string) bool {
+	for _, m := range ports {
+		if len(m) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // makeTable makes the table, its maps and its base chains.
