@@ -35,7 +35,11 @@ func storedDocument(text string, env *domxml.Env) *document {
 // Def returns the structure, which must not be changed.
 func (doc *document) Def() (*libvirtxml.Domain, error) {
 	if doc.def == nil {
-		def, err := domxml.Parse([]byte(doc.text), *doc.env, domxml.ParseTrusted)
+		flags := domxml.ParseTrusted
+		if emulator := emulatorOf(doc.text); doc.env.Known != nil && !doc.env.Known(emulator) {
+			flags |= domxml.ParseNoCaps // a stored definition is complete, and nobody here may wait for a probe
+		}
+		def, err := domxml.Parse([]byte(doc.text), *doc.env, flags)
 		if err != nil {
 			return nil, err
 		}

@@ -82,6 +82,7 @@ func newShared(env *branch.Env, conf Config) *shared {
 			defer cancel()
 			return s.caps.Get(ctx, binary)
 		},
+		Known:    s.caps.Known,
 		Emulator: func(arch, _ string) string { return s.caps.Binary(arch) },
 		NVRAMDir: filepath.Join(env.Paths.DriverLib("qemu"), "nvram"),
 	}

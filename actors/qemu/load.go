@@ -77,7 +77,7 @@ func (d *domain) load(ctx actor.Context) {
 // meetEmulator makes the domain ready when its emulator is known: to read the definition takes what QEMU says of itself,
 // and the first to ask waits while it is probed, which no Receive must.
 func (d *domain) meetEmulator(ctx actor.Context, config string) {
-	drv, emulator := d.drv, unescape(between(config, "<emulator>", "</emulator>"))
+	drv, emulator := d.drv, emulatorOf(config)
 	if emulator == "" || drv.caps.Known(emulator) {
 		d.stash.Release(ctx)
 		return
@@ -382,6 +382,9 @@ func between(s, open, end string) string {
 	}
 	return s[:i]
 }
+
+// emulatorOf finds the path of QEMU in a stored definition.
+func emulatorOf(text string) string { return unescape(between(text, "<emulator>", "</emulator>")) }
 
 func unescape(s string) string {
 	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&apos;", "'", "&amp;", "&").Replace(s)

@@ -14,6 +14,8 @@ type Env struct {
 	Arch string
 	// Caps finds what a binary can do. Its errors go to the client as they are.
 	Caps func(binary string) (*caps.Caps, error)
+	// Known tells whether Caps answers at once, for who may not wait; nil means that it does.
+	Known func(binary string) bool
 	// Emulator names the binary for a guest architecture, "" when there is none. nil means /usr/bin/qemu-system-ARCH.
 	Emulator func(arch, virtType string) string
 	// NVRAMDir is where <nvram> goes that the document does not place; "" means /var/lib/libvirt/qemu/nvram.
