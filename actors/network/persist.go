@@ -1,6 +1,8 @@
 package network
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
 
 	"virtree/actors/internal/disk"
@@ -41,7 +43,11 @@ func (s *shared) helperPath() string { return s.runPath(helperName, "") }
 func (s *shared) storeConfig(def *definition) error {
 	path := s.configPath(def.name)
 	if err := disk.Write(path, []byte(header("net-edit "+def.name)+def.format(nil)), 0o600); err != nil {
-		return liberr.System(from, err, "cannot create config file '%s'", path)
+		what := "cannot write data to file"
+		if pe := (*fs.PathError)(nil); errors.As(err, &pe) && pe.Op == "open" {
+			what = "Failed to create file"
+		}
+		return liberr.System(liberr.FromNone, err, "%s '%s.new'", what, path)
 	}
 	return nil
 }
