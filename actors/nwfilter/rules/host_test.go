@@ -257,6 +257,12 @@ func TestIPSet(t *testing.T) {
 			t.Errorf("guest %d: who is not in the set passes", from)
 		}
 	}
+	if _, err = compileAndApply(t, b, "<rule action='accept' direction='inout'><udp ipset='friends'/></rule>"+dropIP4); err != nil {
+		t.Fatal(err)
+	}
+	if !to(1, "10.0.0.2") || to(1, "10.0.0.3") {
+		t.Error("without flags, the source is not what is looked up")
+	}
 	l.must(netlink.IpsetAdd("friends", &netlink.IPSetEntry{IP: net.ParseIP("10.0.0.3")}))
 	if !to(0, "10.0.0.3") {
 		t.Error("a later member of the set is dropped")

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"bytes"
+	"cmp"
 	"strings"
 )
 
@@ -111,8 +112,8 @@ func (i *instance) netRule(from bool) (rule, bool) {
 			b.must(number(ctDirection, direction))
 		}
 	}
-	if s, f := v[aIPSet], v[aIPSetFlags]; s.given && f.given {
-		b.must(setMatch(s.text, f.text, reverse))
+	if s := v[aIPSet]; s.given {
+		b.must(setMatch(s.text, cmp.Or(v[aIPSetFlags].text, "s"), reverse))
 	}
 	if connlimit {
 		b.want(number(connLimit, v[aConnLimit].number))
