@@ -10,6 +10,7 @@
 //	            ports a filter reaches
 //	changes     change.go (the queue), filters.go, bindings.go, install.go (what a port is given)
 //	learning    learn.go, leases.go; learn/ (packets); restrict.go (what a port may do until its address is known)
+//	kernel      repair.go (what others remove), takeover_linux.go (what libvirtd made)
 //	disk        store.go, stock.go
 //
 // In: call.Call for the nwfilter and nwfilter binding procedures, call.Subscribe. Out: call.Reply. Filters have no events.

@@ -139,7 +139,11 @@ func (t *tools) find(ctx context.Context, f *found) {
 		wishes = append(wishes, wish{binding: b, given: b.Params, leases: leasesOf(b, f.leases)})
 	}
 	f.outcomes, errs[3] = t.installEach(ctx, f.filters, wishes)
-	f.broken = errors.Join(errors.Join(errs[:]...), t.dropStrays(ctx, f.bindings))
+	replaced, err := dropForeign(installed(f.outcomes))
+	if replaced > 0 {
+		t.env.Log.Info().Int("chains", replaced).Msg("rules that libvirtd made for bound ports were replaced")
+	}
+	f.broken = errors.Join(errors.Join(errs[:]...), err, t.dropStrays(ctx, f.bindings))
 }
 
 // dropStrays removes the rules of ports that have no binding, as of one that was being made when the process ended. A

@@ -122,6 +122,16 @@ func (t *tools) installEach(ctx context.Context, c catalogue, wishes []wish) (ou
 	return outcomes, broken
 }
 
+// installed are the ports that have rules now.
+func installed(outcomes []outcome) (ports []string) {
+	for _, o := range outcomes {
+		if o.link {
+			ports = append(ports, o.port)
+		}
+	}
+	return ports
+}
+
 func kernelError(err error) error {
 	var own *liberr.Error
 	if errors.As(err, &own) {

@@ -154,10 +154,14 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// start runs the branch.
+// start runs the branch and waits until it serves calls.
 func (l *lab) start() {
+	l.t.Helper()
 	l.b = branchtest.Start(l.t, New(l.env))
 	l.c = l.b.Client()
+	if _, err := branchtest.Do(l.c, protocol.ConnectNumOfNwfilters, &protocol.Void{}); err != nil {
+		l.t.Fatal(err)
+	}
 }
 
 // restart ends the branch as the end of its process does, and runs it again.
