@@ -5,14 +5,16 @@
 // One branch actor (driver.go) holds the index: it answers lookups and lists, reads documents in jobs, gives out bridge
 // names, and forwards what concerns one network to that network's actor (network.go), of which there is one each, supervised
 // by the branch. A network's tasks run one after the other: each decides in the actor, does its blocking part in a job
-// (bridge.go, dnsmasq.go, firewall.go, bandwidth_linux.go, hooks.go) and is applied in the actor. Reads are answered at any
+// (bridge.go, dnsmasq.go, firewall.go, bandwidth.go, hooks.go) and is applied in the actor. Reads are answered at any
 // time from the last known state.
 //
 //	document   tree.go xml*.go format.go check.go schema.go definition.go metadata.go
 //	orders     lifecycle.go (pure), start.go edit.go update.go
-//	ports      port.go (document) allocate.go (pure) ports.go macs.go
+//	ports      port.go (document) allocate.go (pure) ports.go pool.go (of virtual functions) macs.go
 //	dnsmasq    dnsmasq.go (files) daemon.go (restart) leases.go leasehelper.go process_linux.go
-//	kernel     bridge_linux.go firewall.go (rules, pure) firewall_linux.go bandwidth_linux.go
+//	kernel     bridge_linux.go bandwidth.go (steps of tc, pure) bandwidth_linux.go
+//	firewall   firewall.go (rules, pure) firewall_linux.go (nftables) iptables.go firewalld.go (zones)
+//	crashes    pending.go (starts), start.go (adoption)
 //
 // In: call.Call for the network and network port procedures, call.Subscribe. Out: call.Reply, call.Event with Object
 // "network": lifecycle (ID 0) and metadata change (ID 1). Order: a summary of a network reaches the index before any answer
@@ -23,8 +25,13 @@
 // Everything is on disk in libvirt's layout (persist.go). A restart of an actor, of the branch or of the process touches
 // nothing: the status file, the bridge in the kernel and dnsmasq's process are found again, ports come from their files. A
 // network whose bridge is gone counts as stopped. A dnsmasq that dies is started again, at once and then with growing delays.
-// The firewall of a network is one nftables table for each family, virtree_network_BRIDGE; when somebody removes one, or
-// chains or rules of it, the kernel tells us and the network puts it back whole, with a line in the log.
+// The firewall of a network is one nftables table for each family, virtree_network_BRIDGE; with firewall_backend = "iptables"
+// in network.conf it is rules in libvirt's own chains. When somebody removes tables, chains or rules, the kernel tells us and
+// the network puts them back, with a line in the log. A network whose rules are of the other backend, ours or libvirtd's,
+// changes over when it is adopted.
+//
+// A start says in NET.starting what it is about to do, so that one that was cut off is undone by the next load. What a status
+// file or dnsmasq's files say, and an update or a port that was cut off contradicts, is put right at adoption.
 //
 // Networks marked for it start once per boot (the marker autostarted). No network is defined by itself: packages ship
 // packaging/default.xml as /usr/share/libvirt/networks/default.xml and, on a host without any, copy it to

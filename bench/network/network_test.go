@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -167,6 +168,61 @@ func TestStartOfANATNetwork(t *testing.T) {
 		}
 		if after := h.traces(t); after != before {
 			t.Errorf("%s: traces of the network are left:\n%s\nwere\n%s", kind, after, before)
+		}
+	}
+}
+
+// Whenever the network daemon dies, its networks are wholly there or not at all when it is back, and a stop leaves nothing.
+func TestKilledInTheMiddle(t *testing.T) {
+	// A tree starts a daemon that keeps dying again with growing delays: four deaths each.
+	for _, what := range []string{"start", "stop"} {
+		for first := range 2 {
+			t.Run(fmt.Sprintf("%s_%d", what, first), func(t *testing.T) { killInTheMiddle(t, what, first) })
+		}
+	}
+}
+
+func killInTheMiddle(t *testing.T, what string, first int) {
+	h := open(t, lab.Split)
+	n := h.define(t, nat(3))
+	before := h.traces(t)
+	do := func(p *protocol.Procedure) error {
+		return h.c.Call(h.ctx, p, &protocol.NetworkCreateArgs{Net: n}, &protocol.Void{})
+	}
+	start, stop := protocol.NetworkCreate.Procedure, protocol.NetworkDestroy.Procedure
+	for i := range 4 {
+		if what == "stop" {
+			h.must(t, do(start))
+		}
+		pid, err := h.Branch("virtnetworkd")
+		h.must(t, err)
+		delay := time.Duration(2*i+first) * 6 * time.Millisecond // each a little later than the one before
+		time.AfterFunc(delay, func() { syscall.Kill(pid, syscall.SIGKILL) })
+		p := start
+		if what == "stop" {
+			p = stop
+		}
+		answered := do(p) == nil
+		active := false
+		back := lab.Await(h.ctx, func() bool { return !lab.Alive(pid) }) && lab.Await(h.ctx, func() bool {
+			ret, err := rpc.Do(h.ctx, h.c, protocol.NetworkIsActive, &protocol.NetworkIsActiveArgs{Net: n})
+			if err == nil {
+				active = ret.Active == 1
+			}
+			return err == nil
+		})
+		if !back {
+			t.Fatalf("the daemon is not back %v behind the begin of a %s", delay, what)
+		}
+		t.Logf("killed after %v: answered %v, active %v", delay, answered, active)
+		if answered && active != (what == "start") {
+			t.Errorf("a %s was acknowledged and is lost", what)
+		}
+		if active {
+			h.must(t, do(stop))
+		}
+		if after := h.traces(t); after != before {
+			t.Errorf("cut off %v behind the begin of a %s, traces are left:\n%s\nwere\n%s", delay, what, after, before)
 		}
 	}
 }
