@@ -21,6 +21,13 @@
 // on disk: the definition (persist.go) and the status file (status.go); load.go finds the guest again,
 // opens its monitor and asks how it is. Documents at rest are text (document.go).
 //
+// Interfaces are the files nic*.go. What a network makes of one of its own, its actual kind, comes from a port that the
+// network driver is asked for before anything else is done (nic_port.go). Then the host's end is made and the filter driver
+// is told of it by a binding (nic_connect_linux.go, nic_filter.go), all before the guest runs; macvtaps go up last. What a
+// NIC had is taken back in one place (nic_release_linux.go), whether the guest ends, the device goes or a start fails.
+// An adopted guest keeps its links; ports, bridges and bindings that others lost are restored beside everything else, again
+// and again until the other drivers are back (nic_adopt.go).
+//
 // When a domain's actor panics, its supervisor restarts it and it adopts its own guest. When it does not come
 // back from a message it is abandoned; its successor closes the monitor that it holds (monitors.go). When QEMU does
 // not answer, jobs on that domain wait or fail; reads are answered from the last known state, and destroy

@@ -2,7 +2,6 @@ package qemu
 
 import (
 	"net"
-	"os"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -112,10 +111,4 @@ func isolatePort(bridge, name string, on bool) error {
 		return liberr.System(liberr.FromNone, err, "Unable to set bridge %s port %s %s to %s", bridge, name, "isolated", value)
 	}
 	return nil
-}
-
-// readSysfs reads an attribute of a link.
-func readSysfs(name, attr string) (string, error) {
-	b, err := os.ReadFile("/sys/class/net/" + name + "/" + attr)
-	return string(b), err
 }
