@@ -3,7 +3,9 @@ package apart
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -73,13 +75,20 @@ func TestAStuckWorkerIsAbandoned(t *testing.T) {
 	if err := unix.Kill(stuck, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	for end := time.Now().Add(20 * time.Second); !stopped(stuck); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the worker does not stop")
+		}
+	}
 	other := make(chan error, 1)
 	go func() {
 		_, err := b.Look(context.Background(), p, "x") // without any deadline of its own
 		other <- err
 	}()
-	for b.waiting() == 0 { // until that call is under way
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(20 * time.Second); b.waiting() == 0; time.Sleep(time.Millisecond) { // until that call is under way
+		if time.Now().After(end) {
+			t.Fatal("the call does not come")
+		}
 	}
 	ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer stop()
@@ -104,6 +113,18 @@ func TestAStuckWorkerIsAbandoned(t *testing.T) {
 			t.Fatal("it still runs")
 		}
 	}
+}
+
+// stopped tells whether a process has obeyed SIGSTOP, all its threads.
+func stopped(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, f := range threads {
+		text, err := os.ReadFile(f)
+		if _, after, ok := strings.Cut(string(text), ") "); err != nil || !ok || after[0] != 'T' {
+			return false
+		}
+	}
+	return len(threads) > 0
 }
 
 func (b *Backend) waiting() int {

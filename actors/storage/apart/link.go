@@ -60,6 +60,9 @@ func (l *link) end() {
 
 // ask has the worker do something and waits for it, or until the context and the grace have ended.
 func (l *link) ask(ctx context.Context, r *request, grace time.Duration) (*answer, *os.File, error) {
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
 	p, err := l.worker()
 	if err != nil {
 		return nil, nil, err
@@ -134,12 +137,12 @@ func startProcess() (*process, error) {
 	cmd.ExtraFiles = theirs
 	cmd.Stderr = os.Stderr
 	cmd.Dir = "/"
-	if err := unix.SetNonblock(calls[0], true); err == nil {
+	if err = unix.SetNonblock(calls[0], true); err == nil {
 		err = cmd.Start()
 	}
-	if err != nil || cmd.Process == nil {
+	if err != nil {
 		_, _ = unix.Close(calls[0]), unix.Close(files[0])
-		return nil, errors.Join(err, errors.New("no process"))
+		return nil, err
 	}
 	go func() { _ = cmd.Wait() }() // however long it takes
 	f := os.NewFile(uintptr(calls[0]), "worker")

@@ -20,8 +20,8 @@ type blocks struct {
 }
 
 // device looks at a block device: nil when it is not there.
-func (h blocks) device(name, path string) (*def.Volume, error) {
-	f, err := os.OpenFile(h.at(path), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+func (b blocks) device(name, path string) (*def.Volume, error) {
+	f, err := os.OpenFile(b.at(path), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENOMEDIUM) {
 		return nil, nil
 	}
@@ -41,31 +41,31 @@ func (h blocks) device(name, path string) (*def.Volume, error) {
 		Name: name, Key: path, Path: path, Type: virt.StorageVolBlock, Permissions: permissions(&st), Times: times(&st),
 		Capacity: uint64(end), Allocation: uint64(end), Physical: uint64(end), CapacityGiven: true, AllocationGiven: true,
 	}
-	if h.Root != "" && st.Mode&unix.S_IFMT == unix.S_IFREG {
+	if b.Root != "" && st.Mode&unix.S_IFMT == unix.S_IFREG {
 		v.Times = def.Times{} // stands for a device: its times say nothing
 	}
 	return v, nil
 }
 
-func (h blocks) Open(_ context.Context, _ *def.Pool, v *def.Volume, write bool) (*os.File, error) {
-	return openStream(h.at(v.Path), v.Path, write)
+func (b blocks) Open(_ context.Context, _ *def.Pool, v *def.Volume, write bool) (*os.File, error) {
+	return openStream(b.at(v.Path), v.Path, write)
 }
 
-func (h blocks) Wipe(ctx context.Context, _ *def.Pool, v *def.Volume, algorithm uint32) error {
-	return wipeFile(ctx, h.at(v.Path), v.Path, algorithm)
+func (b blocks) Wipe(ctx context.Context, _ *def.Pool, v *def.Volume, algorithm uint32) error {
+	return wipeFile(ctx, b.at(v.Path), v.Path, algorithm)
 }
 
 // fill copies a volume of any pool onto a device.
-func (h blocks) fill(ctx context.Context, v, source *def.Volume) error {
-	in, err := os.OpenFile(h.at(source.Path), os.O_RDONLY|unix.O_NONBLOCK, 0)
+func (b blocks) fill(ctx context.Context, v, source *def.Volume) error {
+	in, err := os.OpenFile(b.at(source.Path), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return liberr.System(from, err, "could not open input path '%s'", source.Path)
 	}
 	defer in.Close()
 	if source.Format != "" && source.Format != "raw" && source.Format != "none" {
-		return h.run(ctx, "qemu-img", "convert", "-n", "-f", toolFormat(source.Format), "-O", "raw", source.Path, h.at(v.Path))
+		return b.run(ctx, "qemu-img", "convert", "-n", "-f", toolFormat(source.Format), "-O", "raw", source.Path, b.at(v.Path))
 	}
-	out, err := os.OpenFile(h.at(v.Path), os.O_WRONLY, 0)
+	out, err := os.OpenFile(b.at(v.Path), os.O_WRONLY, 0)
 	if err != nil {
 		return liberr.System(from, err, "cannot open file '%s'", v.Path)
 	}
@@ -86,14 +86,14 @@ func copyAll(ctx context.Context, out, in *os.File) error {
 }
 
 // own gives a device the owner and mode that its document asks for.
-func (h blocks) own(v *def.Volume) error {
-	if err := chown(h.at(v.Path), v.Permissions); err != nil {
+func (b blocks) own(v *def.Volume) error {
+	if err := chown(b.at(v.Path), v.Permissions); err != nil {
 		return liberr.System(from, err, "cannot set file owner '%s'", v.Path)
 	}
 	if v.Permissions.Mode == -1 {
 		return nil
 	}
-	if err := chmod(h.at(v.Path), os.FileMode(v.Permissions.Mode)); err != nil {
+	if err := chmod(b.at(v.Path), os.FileMode(v.Permissions.Mode)); err != nil {
 		return liberr.System(from, err, "cannot set file mode '%s'", v.Path)
 	}
 	return nil

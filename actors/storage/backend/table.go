@@ -45,8 +45,8 @@ func partedLabel(format string) string {
 }
 
 // table reads the partition table of a disk.
-func (h blocks) table(ctx context.Context, device string) (*partitionTable, error) {
-	out, err := h.output(ctx, "parted", "-m", "-s", device, "unit", "B", "print", "free")
+func (b blocks) table(ctx context.Context, device string) (*partitionTable, error) {
+	out, err := b.output(ctx, "parted", "-m", "-s", device, "unit", "B", "print", "free")
 	if err != nil {
 		if strings.Contains(string(out)+err.Error(), "unrecognised disk label") {
 			return &partitionTable{}, nil
@@ -55,8 +55,8 @@ func (h blocks) table(ctx context.Context, device string) (*partitionTable, erro
 	}
 	t := parseTable(out)
 	if t.label == "dos" {
-		t.markExtended(h.at(device))
-		chs, err := h.output(ctx, "parted", "-m", "-s", device, "unit", "chs", "print")
+		t.markExtended(b.at(device))
+		chs, err := b.output(ctx, "parted", "-m", "-s", device, "unit", "chs", "print")
 		if err != nil {
 			return nil, err
 		}
