@@ -188,7 +188,7 @@ func (w *writer) dns(d *dns) {
 		inner.line("<forwarder%s/>", attrs)
 	}
 	for _, t := range d.txts {
-		inner.line("<txt%s value='%s'/>", opt("name", t.name), esc(t.value))
+		inner.line("<txt name='%s' value='%s'/>", esc(t.name), esc(t.value))
 	}
 	for _, s := range d.srvs {
 		inner.line("<srv%s/>", s.attrs())
