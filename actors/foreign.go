@@ -2,7 +2,6 @@ package actors
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -14,9 +13,9 @@ import (
 	"virtree/supervisors"
 )
 
-// A driver of the tree may be served by libvirt's own daemon: because the configuration says so (foreign_drivers, or
-// --foreign), or because no process of ours serves it while libvirt's daemon for it has its socket. In its place stands
-// a peer, in each process that asks for the driver.
+// A driver of the tree may be served by libvirt's own daemon when the configuration says so (foreign_drivers, or
+// --foreign). In its place stands a peer, in each process that asks for the driver. It is never guessed from the sockets
+// that are there: a daemon of ours that is idle has left, and its socket is the service manager's.
 
 // foreigners are the drivers of others.
 type foreigners struct {
@@ -53,16 +52,10 @@ func (d *daemon) foreignFlags() (args []string) {
 	return args
 }
 
-// isForeign tells whether somebody else serves a branch that is not in this process.
+// isForeign tells whether somebody else serves a branch.
 func (d *daemon) isForeign(name string) bool {
-	if _, ok := d.foreign.sockets[name]; ok {
-		return true
-	}
-	if !slices.Contains(peer.Drivers, name) {
-		return false
-	}
-	_, err := os.Lstat(d.paths.ActorSocket(name))
-	return os.IsNotExist(err) && peer.At(d.paths, name, "").Serves()
+	_, ok := d.foreign.sockets[name]
+	return ok
 }
 
 // newPeer makes the actor that stands for a branch.

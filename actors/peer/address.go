@@ -44,9 +44,6 @@ func (a Address) Find() string {
 	return own
 }
 
-// Serves tells whether the driver's own daemon has a socket. libvirtd's does not count: it may be our own proxy's.
-func (a Address) Serves() bool { return isSocket(a.Paths.Socket(a.Daemon)) }
-
 func isSocket(path string) bool {
 	st, err := os.Lstat(path)
 	return err == nil && st.Mode()&os.ModeSocket != 0
