@@ -15,11 +15,18 @@ import (
 	"github.com/google/uuid"
 )
 
-// secrets is how a job gets the passphrases of volumes: it asks the secret branch, and keeps nothing.
+// secretUsages are the uses of a secret by what asks for it; volumes are asked for without saying so.
+var secretUsages = map[string]int32{"iscsi": virt.SecretUsageTypeIscsi, "ceph": virt.SecretUsageTypeCeph}
+
+// secrets is how a job gets the passphrases of volumes and what proves to servers who we are: it asks the secret branch, and
+// keeps nothing.
 func (p *pool) secrets(root *actor.RootContext) backend.Secrets {
 	env := p.env
 	return func(ctx context.Context, name def.EncryptionSecret) ([]byte, error) {
 		ask := secret.Ask{ByUsage: name.UUID == "", UsageType: virt.SecretUsageTypeVolume, UsageID: name.Usage}
+		if usage, ok := secretUsages[name.Type]; ok {
+			ask.UsageType = usage
+		}
 		if !ask.ByUsage {
 			u, err := uuid.Parse(name.UUID)
 			if err != nil {

@@ -137,6 +137,9 @@ func (h *Host) secret(ctx context.Context, kind string, a *def.Auth) ([]byte, er
 	if h.Secret != nil {
 		return h.Secret(ctx, name)
 	}
+	if s, ok := ctx.Value(secretsKey{}).(Secrets); ok {
+		return s(ctx, def.EncryptionSecret{Type: kind, UUID: name.UUID, Usage: name.Usage})
+	}
 	if name.UUID != "" {
 		return nil, liberr.New(liberr.FromSecret, liberr.NoSecret, "no secret with matching uuid '%s'", name.UUID)
 	}
