@@ -35,17 +35,7 @@ func (d *domain) rejoinNetworks(ctx actor.Context) {
 	d.aside(ctx, &task{
 		name: "rejoin networks", limit: rejoinLimit,
 		run: func(jc context.Context, _ *kit.Undo) (any, error) {
-			for {
-				err := drv.rejoin(jc, def)
-				if err == nil || final(err) {
-					return nil, err
-				}
-				select {
-				case <-time.After(rejoinPause):
-				case <-jc.Done():
-					return nil, err
-				}
-			}
+			return nil, retry(jc, func(ctx context.Context) error { return drv.rejoin(ctx, def) })
 		},
 		apply: func(d *domain, ctx actor.Context, _ any) (protocol.Encoder, error) {
 			if d.run == run && !run.ending {
@@ -76,6 +66,21 @@ func final(err error) bool {
 		}
 	}
 	return true
+}
+
+// retry asks another driver until it has answered.
+func retry(ctx context.Context, ask func(ctx context.Context) error) error {
+	for {
+		err := ask(ctx)
+		if err == nil || final(err) {
+			return err
+		}
+		select {
+		case <-time.After(rejoinPause):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // rejoin is one attempt. It does what it can, whatever else fails.

@@ -75,11 +75,17 @@ func (s *shared) releaseFilter(n *libvirtxml.DomainInterface) {
 	if n.FilterRef == nil || hostLink(n) == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), branchPatience)
-	defer cancel()
-	if err := s.deleteBinding(ctx, n); err != nil && !errors.Is(err, liberr.NoNwfilterBinding) {
-		s.env.Log.Warn().Err(err).Str("link", hostLink(n)).Str("filter", n.FilterRef.Filter).Msg("cannot delete a filter binding")
-	}
+	gone, late := *n, false
+	s.giveBack("filter binding of "+hostLink(n), func(ctx context.Context) error {
+		if late && linkExists(hostLink(&gone)) {
+			return nil // the name is another guest's by now, and so is the binding
+		}
+		late = true
+		if err := s.deleteBinding(ctx, &gone); !errors.Is(err, liberr.NoNwfilterBinding) {
+			return err
+		}
+		return nil
+	})
 }
 
 // rebindFilter makes the binding of an adopted guest's NIC again if the filter driver does not have it any more.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
-	"time"
 
 	"github.com/google/uuid"
 	"libvirt.org/go/libvirtxml"
@@ -214,23 +213,22 @@ func (s *shared) deletePort(ctx context.Context, net protocol.Network, id string
 	return err
 }
 
-// branchPatience bounds how long the end of a guest, or of a NIC, waits for a driver that is away.
-const branchPatience = 5 * time.Second
-
 // releasePort gives a NIC's port back. A network that is gone took its ports along.
 func (s *shared) releasePort(n *libvirtxml.DomainInterface) {
 	if n.Source == nil || n.Source.Network == nil || n.Source.Network.PortID == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), branchPatience)
-	defer cancel()
-	net, err := s.network(ctx, n.Source.Network.Network)
-	if err == nil {
-		err = s.deletePort(ctx, net, n.Source.Network.PortID)
-	}
-	if err != nil && !errors.Is(err, liberr.NoNetwork) && !errors.Is(err, liberr.NoNetworkPort) {
-		s.env.Log.Warn().Err(err).Str("network", n.Source.Network.Network).Msg("cannot give a network port back")
-	}
+	name, id := n.Source.Network.Network, n.Source.Network.PortID
+	s.giveBack("port "+id+" of network "+name, func(ctx context.Context) error {
+		net, err := s.network(ctx, name)
+		if err == nil {
+			err = s.deletePort(ctx, net, id)
+		}
+		if errors.Is(err, liberr.NoNetwork) || errors.Is(err, liberr.NoNetworkPort) || errors.Is(err, liberr.OperationInvalid) {
+			return nil
+		}
+		return err
+	})
 }
 
 // reclaimPort tells the network of an adopted guest that a port is the guest's, in case it has forgotten.

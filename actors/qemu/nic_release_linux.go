@@ -4,10 +4,42 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"libvirt.org/go/libvirtxml"
 )
+
+const (
+	// branchPatience bounds how long the end of a guest, or of a NIC, waits for a driver that is away.
+	branchPatience = 5 * time.Second
+	// returnLimit bounds the attempts to give something back that nobody waits for.
+	returnLimit = 10 * time.Minute
+)
+
+// giveBack gives something back to another driver. When that is away, the guest's end does not wait for it: it is told
+// when it is back.
+func (s *shared) giveBack(what string, do func(ctx context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), branchPatience)
+	defer cancel()
+	err := do(ctx)
+	if err == nil {
+		return
+	}
+	s.env.Log.Warn().Err(err).Str("what", what).Bool("again", !final(err)).Msg("cannot give something back to its driver")
+	if final(err) {
+		return
+	}
+	hold := s.env.Hold("return of " + what)
+	go func() {
+		defer hold()
+		ctx, cancel := context.WithTimeout(context.Background(), returnLimit)
+		defer cancel()
+		if err := retry(ctx, do); err != nil {
+			s.env.Log.Error().Err(err).Str("what", what).Msg("gave up giving something back to its driver")
+		}
+	}()
+}
 
 // releaseNIC takes back what a NIC had on the host. QEMU does not have it any more, and its tap went with it. What does not
 // work is logged: the NIC is gone all the same, and the next start does not trip over it.
