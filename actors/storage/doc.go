@@ -15,7 +15,8 @@
 // Order: a pool tells the branch of a change before it answers the call that made it, so that a lookup after the answer
 // finds what was made. Events of one pool come in the order of what happened.
 //
-// A path that hangs holds the jobs of its own pool, until they are given up; all other pools go on.
+// A path that hangs holds the jobs of its own pool, until they are given up or the pool is stopped; all other pools go on.
+// What may hang (package apart knows which) is touched in a process of its own only, which is left to itself then.
 //
 // On disk, in libvirt's layout:
 //

@@ -5,7 +5,8 @@
 // return new ones. What a backend leaves half-made when the process dies has a name that starts with [Unfinished]; no
 // list shows it, and Start and Refresh of a pool nobody works on remove it (see [Backend.Tidy]).
 //
-// Every backend passes the conformance test in storagetest.
+// Every backend passes the conformance test in storagetest; those whose tools or hardware tests cannot have, with a [Host]
+// that stands for one that has them.
 //
 // Counterpart: src/storage/storage_backend.h and the files beside it.
 package backend
