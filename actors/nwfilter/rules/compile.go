@@ -211,6 +211,10 @@ func (c *compiler) link() error {
 			if !e.stands(k) {
 				continue
 			}
+			if _, led := at[e.chain]; !led {
+				// Compat: two filters give the chain different priorities, and this rule comes before the chain would.
+				return liberr.New(from, liberr.InternalError, "Failed to apply firewall rules: chain '%s' has two priorities", e.chain)
+			}
 			into := &ch.rules
 			if n := at[e.chain]; n >= 0 {
 				into = &ch.subs[n].rules

@@ -98,6 +98,10 @@ func TestErrors(t *testing.T) {
 			"internal error: Failed to apply firewall rules: srcportstart is above srcportend"},
 		{"spanning tree both ways", rule("<rule action='accept' direction='inout'><stp srcmacaddr='1:2:3:4:5:6'/></rule>"),
 			"internal error: STP filtering in inout direction with source MAC address set is not supported"},
+		{"a chain of two priorities", []string{"<filter name='f'><filterref filter='a'/><filterref filter='b'/></filter>",
+			"<filter name='a' chain='ipv4' priority='-900'><rule action='drop' direction='out' priority='-950'><ip protocol='1'/></rule></filter>",
+			"<filter name='b' chain='ipv4' priority='300'><rule action='drop' direction='out' priority='-900'><ip protocol='2'/></rule></filter>"},
+			"internal error: Failed to apply firewall rules: chain 'ipv4' has two priorities"},
 		{"a chain of no protocol", []string{"<filter name='f' chain='other'/>"}, "internal error: Failed to apply firewall rules: no chain can be called 'other'"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
