@@ -74,18 +74,19 @@ type maker struct {
 }
 
 var makers = map[string]maker{
-	"dir":      {on: func(*Host) Backend { return dir{} }},
-	"fs":       {on: func(h *Host) Backend { return mounted{Host: h} }, tools: []string{"mount", "umount"}},
-	"netfs":    {on: func(h *Host) Backend { return mounted{Host: h, dir: dir{distant: true}} }, tools: []string{"mount", "umount"}},
-	"logical":  {on: func(h *Host) Backend { return logical{blocks{Host: h}} }, tools: []string{"vgs", "lvs", "pvs", "vgchange", "lvcreate"}},
-	"disk":     {on: func(h *Host) Backend { return diskPool{blocks{Host: h}} }, tools: []string{"parted"}},
-	"iscsi":    {on: func(h *Host) Backend { return iscsi{blocks{Host: h}} }, tools: []string{"iscsiadm"}},
-	"scsi":     {on: func(h *Host) Backend { return scsi{blocks{Host: h}} }},
-	"mpath":    {on: func(h *Host) Backend { return mpath{blocks{Host: h}} }, tools: []string{"dmsetup"}},
-	"rbd":      {on: func(h *Host) Backend { return rbd{Host: h} }, tools: []string{"rbd", "ceph"}},
-	"gluster":  {on: func(h *Host) Backend { return gluster{Host: h} }, tools: []string{"mount.glusterfs"}},
-	"zfs":      {on: func(h *Host) Backend { return zfsPool{blocks{Host: h}} }, tools: []string{"zfs", "zpool"}},
-	"vstorage": {on: func(h *Host) Backend { return vstorage{mounted{Host: h, dir: dir{distant: true}}} }, tools: []string{"vstorage", "vstorage-mount"}},
+	"dir":          {on: func(*Host) Backend { return dir{} }},
+	"fs":           {on: func(h *Host) Backend { return mounted{Host: h} }, tools: []string{"mount", "umount"}},
+	"netfs":        {on: func(h *Host) Backend { return mounted{Host: h, dir: dir{distant: true}} }, tools: []string{"mount", "umount"}},
+	"logical":      {on: func(h *Host) Backend { return logical{blocks{Host: h}} }, tools: []string{"vgs", "lvs", "pvs", "vgchange", "lvcreate"}},
+	"disk":         {on: func(h *Host) Backend { return diskPool{blocks{Host: h}} }, tools: []string{"parted"}},
+	"iscsi":        {on: func(h *Host) Backend { return iscsi{blocks{Host: h}} }, tools: []string{"iscsiadm"}},
+	"iscsi-direct": {on: func(h *Host) Backend { return iscsiDirect{Host: h} }, tools: []string{"iscsi-ls", "iscsi-readcapacity16"}},
+	"scsi":         {on: func(h *Host) Backend { return scsi{blocks{Host: h}} }},
+	"mpath":        {on: func(h *Host) Backend { return mpath{blocks{Host: h}} }, tools: []string{"dmsetup"}},
+	"rbd":          {on: func(h *Host) Backend { return rbd{Host: h} }, tools: []string{"rbd", "ceph"}},
+	"gluster":      {on: func(h *Host) Backend { return gluster{Host: h} }, tools: []string{"mount.glusterfs"}},
+	"zfs":          {on: func(h *Host) Backend { return zfsPool{blocks{Host: h}} }, tools: []string{"zfs", "zpool"}},
+	"vstorage":     {on: func(h *Host) Backend { return vstorage{mounted{Host: h, dir: dir{distant: true}}} }, tools: []string{"vstorage", "vstorage-mount"}},
 }
 
 // For returns the backend of a kind on this host, or libvirt's error where there is none.

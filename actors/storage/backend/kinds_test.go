@@ -296,6 +296,48 @@ func TestISCSI(t *testing.T) {
 	}
 }
 
+const directDoc = "<pool type='iscsi-direct'><name>p</name><source><host name='10.0.0.1' port='3261'/><device path='iqn.2013-06.com.x:t'/><initiator><iqn name='iqn.2013-06.com.x:i'/></initiator>" +
+	"<auth type='chap' username='u'><secret usage='x'/></auth></source></pool>"
+
+// What the tools say was recorded from libiscsi 1.19 and tgtd, names and sizes of volumes from libvirtd 9.0.0.
+func TestISCSIDirect(t *testing.T) {
+	programs := map[string]storagetest.Program{
+		"iscsi-ls":             func([]string, string) (string, error) { return "", nil }, // run by the shell
+		"iscsi-readcapacity16": func([]string, string) (string, error) { return "", nil },
+		"sh": func(args []string, input string) (string, error) {
+			line := strings.Join(args, " ")
+			if input != "u\ns3cret\n" || strings.Contains(line, "s3cret") || !strings.Contains(line, "-i iqn.2013-06.com.x:i") {
+				t.Errorf("%q %q", line, input)
+			}
+			if args[3] == "/usr/sbin/iscsi-ls" {
+				return "Target:iqn.2013-06.com.x:other Portal:10.0.0.1:3261,1\nLun:9    Type:DIRECT_ACCESS (Size:7M)\nTarget:iqn.2013-06.com.x:t Portal:10.0.0.1:3261,1\n" +
+					"Lun:1    Type:DIRECT_ACCESS (Size:7M)\nLun:2    Type:DIRECT_ACCESS (Size:4M)\n", nil
+			}
+			return "RETURNED LOGICAL BLOCK ADDRESS:16383\nLOGICAL BLOCK LENGTH IN BYTES:512\nP_TYPE:0 PROT_EN:0\nTotal size:8388608\n", nil
+		},
+	}
+	newPool := func(t *testing.T) (backend.Backend, *def.Pool) {
+		host, _ := storagetest.NewHost(t, programs)
+		host.Secret = secretOf("s3cret")
+		p := poolOf(t, directDoc)
+		return on(t, host, p), p
+	}
+	storagetest.With(t, storagetest.Traits{NotFiles: true, Always: true, NoCreate: true, NoRemove: true, NoResize: true, NoClone: true, NoWipe: true, NoData: true,
+		Given: []string{"unit:0:0:1", "unit:0:0:2"}}, newPool)
+	b, p := newPool(t)
+	v, err := b.Look(t.Context(), p, "unit:0:0:1")
+	if err != nil || v.Path != "ip-10.0.0.1:3261-iscsi-iqn.2013-06.com.x:t-lun-1" || v.Capacity != 8388096 || v.Type != virt.StorageVolNetwork {
+		t.Errorf("%+v, %v", v, err)
+	}
+	found, err := b.(backend.Finder).FindSources(t.Context(), &p.Source)
+	if err != nil || len(found) != 2 || found[1].Device() != "iqn.2013-06.com.x:t" {
+		t.Error(found, err)
+	}
+	if _, err := b.(backend.Finder).FindSources(t.Context(), &def.Source{Hosts: p.Source.Hosts}); err == nil || err.Error() != "unsupported configuration: missing initiator IQN" {
+		t.Error(err)
+	}
+}
+
 func TestMultipath(t *testing.T) {
 	traits := storagetest.Traits{NotFiles: true, Always: true, NoCreate: true, NoRemove: true, NoResize: true, NoClone: true, Given: []string{"dm-0", "dm-2"}}
 	doc := "<pool type='mpath'><name>p</name><target><path>/dev/mapper</path></target></pool>"
