@@ -234,6 +234,8 @@ func (d *domain) copyDisk(ctx actor.Context, r *call.Request, c copyPlan) error 
 			return nil, nil, liberr.New(liberr.FromQemu, liberr.OperationInvalid, "domain is not transient")
 		case !absolute(dest):
 			return nil, nil, liberr.New(liberr.FromQemu, liberr.ConfigUnsupported, "absolute path must be used as block copy target")
+		case c.dest.Encryption != nil || c.dest.Source.Encryption != nil: // rather than a copy that anybody can read
+			return nil, nil, liberr.New(liberr.FromQemu, liberr.ConfigUnsupported, "an encrypted copy of disk '%s' is not supported", target)
 		}
 		if len(layers) == 1 {
 			shallow = false

@@ -294,6 +294,9 @@ func (p *snapshotPlan) alignDisk(d *domain, disk *libvirtxml.DomainDisk, one *sn
 		base := strings.TrimSuffix(path, filepath.Ext(path))
 		one.source = &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: base + "." + p.snap.name}}
 	}
+	if one.source.Encryption != nil { // rather than an image that anybody can read
+		return unsupportedSnapshot("an encrypted image above disk '%s' is not supported", one.name)
+	}
 	if one.format == "" {
 		one.format = "qcow2"
 	}
