@@ -80,9 +80,6 @@ func (p *pool) refreshAll(ctx actor.Context, r *call.Request) {
 func (p *pool) take(ctx actor.Context, c *backend.Content, touched map[string]bool) {
 	p.setSpace(c.Space)
 	p.def.Permissions = c.Permissions // of the copy that setSpace made
-	if len(p.def.Source.Devices) == 0 {
-		p.def.Source.Devices = c.Devices
-	}
 	change, replaced := &volumesChanged{Pool: p.uuid, All: p.volumes == nil}, 0
 	if p.volumes == nil {
 		p.volumes = make(map[string]*volume, len(c.Volumes))

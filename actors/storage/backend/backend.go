@@ -22,7 +22,6 @@ type Content struct {
 	Space       Space
 	Permissions def.Permissions
 	Volumes     map[string]*def.Volume
-	Devices     []def.Device // of the source, where they were found out
 }
 
 // Backend is one kind of storage.

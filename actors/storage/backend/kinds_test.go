@@ -195,7 +195,7 @@ func TestAVolumeGroup(t *testing.T) {
 		t.Error(err)
 	}
 	c, err := b.Refresh(t.Context(), p, nil)
-	if err != nil || c.Space.Capacity == 0 || c.Space.Available != c.Space.Capacity || len(c.Devices) != 1 || c.Devices[0].Path != device {
+	if err != nil || c.Space.Capacity == 0 || c.Space.Available != c.Space.Capacity {
 		t.Errorf("%+v, %v", c, err)
 	}
 	found, err := b.(backend.Finder).FindSources(t.Context(), nil)

@@ -65,30 +65,30 @@ func (b logical) groups(ctx context.Context) (names []string, devices map[string
 }
 
 // match refuses a definition whose group is not there, or is made of other devices.
-func (b logical) match(ctx context.Context, p *def.Pool) ([]def.Device, error) {
+func (b logical) match(ctx context.Context, p *def.Pool) error {
 	_, all, err := b.groups(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	found := all[p.Source.Name]
 	if len(found) == 0 {
-		return nil, liberr.New(from, liberr.ConfigUnsupported, "cannot find logical volume group name '%s'", p.Source.Name)
+		return liberr.New(from, liberr.ConfigUnsupported, "cannot find logical volume group name '%s'", p.Source.Name)
 	}
 	for _, want := range p.Source.Devices {
 		if !slices.ContainsFunc(found, func(d def.Device) bool { return d.Path == want.Path }) {
-			return nil, liberr.New(from, liberr.ConfigUnsupported, "cannot find any matching source devices for logical volume group '%s'", p.Source.Name)
+			return liberr.New(from, liberr.ConfigUnsupported, "cannot find any matching source devices for logical volume group '%s'", p.Source.Name)
 		}
 	}
-	return found, nil
+	return nil
 }
 
 func (b logical) Active(ctx context.Context, p *def.Pool) (bool, error) {
-	_, err := b.match(ctx, p)
+	err := b.match(ctx, p)
 	return err == nil, nil
 }
 
 func (b logical) Start(ctx context.Context, p *def.Pool) error {
-	if _, err := b.match(ctx, p); err != nil {
+	if err := b.match(ctx, p); err != nil {
 		return err
 	}
 	return b.run(ctx, "vgchange", "-aly", p.Source.Name)
@@ -167,8 +167,7 @@ type segment struct {
 const segmentFields = "lv_name,origin,lv_uuid,devices,segtype,stripes,seg_size,vg_extent_size,lv_size,lv_attr,data_percent"
 
 func (b logical) Refresh(ctx context.Context, p *def.Pool, _ map[string]*def.Volume) (*Content, error) {
-	devices, err := b.match(ctx, p)
-	if err != nil {
+	if err := b.match(ctx, p); err != nil {
 		return nil, err
 	}
 	all, err := b.volumes(ctx, p, p.Source.Name)
@@ -179,9 +178,7 @@ func (b logical) Refresh(ctx context.Context, p *def.Pool, _ map[string]*def.Vol
 	if err != nil {
 		return nil, err
 	}
-	c := content(p, s, all)
-	c.Devices = devices
-	return c, nil
+	return content(p, s, all), nil
 }
 
 // volumes lists logical volumes; of is a group or one volume of it.
@@ -280,7 +277,7 @@ func (b logical) Place(p *def.Pool, v *def.Volume) error {
 
 // Create makes a volume, or a snapshot of the one that it builds upon.
 func (b logical) Create(ctx context.Context, undo *kit.Undo, p *def.Pool, v *def.Volume, flags uint32) error {
-	args := []string{"--yes", "--name", v.Name}
+	args := []string{"--name", v.Name}
 	of := p.Source.Name
 	kib := func(n uint64) string { return fmt.Sprintf("%dK", (n+1023)/1024) }
 	switch {
@@ -295,7 +292,7 @@ func (b logical) Create(ctx context.Context, undo *kit.Undo, p *def.Pool, v *def
 	undo.Add("remove the logical volume", func(c context.Context) error {
 		return b.run(c, "lvremove", "-f", p.Source.Name+"/"+v.Name)
 	})
-	if err := b.run(ctx, "lvcreate", append(args, of)...); err != nil {
+	if err := b.run(ctx, "lvcreate", append(args, of, "--yes")...); err != nil {
 		if exitCode(err) != 0 { // it made nothing; another's volume may have the name
 			undo.Keep()
 		}

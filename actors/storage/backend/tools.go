@@ -145,7 +145,7 @@ const maxOutput = 64 << 20
 
 func (programs) Run(ctx context.Context, input []byte, path string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(cmd.Environ(), "LC_ALL=C")
+	cmd.Env = append(cmd.Environ(), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1")
 	if input != nil {
 		cmd.Stdin = bytes.NewReader(input)
 	}
