@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"virtree/actors/qemu/domxml"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
+	"virtree/wire/remoting"
 )
 
 // shared is what the branch and its domains have in common: constant after start, or safe to use from
@@ -56,8 +58,30 @@ type Config struct {
 // DefaultConfig is libvirt's.
 var DefaultConfig = Config{VNCListen: "127.0.0.1", SpiceListen: "127.0.0.1", PortMin: 5900, PortMax: 65535}
 
-// ask makes a call to another branch from a job and waits for the answer.
+// ask makes a call to another branch from a job and waits for the answer. A branch whose process has just died is being
+// started again: what did not reach it is sent again for a while.
 func (s *shared) ask(ctx context.Context, name string, proc *protocol.Procedure, args protocol.Encoder) (*call.Reply, error) {
+	patience := time.NewTimer(branchPatience)
+	defer patience.Stop()
+	for {
+		r, err := s.askOnce(ctx, name, proc, args)
+		if !errors.Is(err, &remoting.Failure{Code: remoting.Unreachable}) && !errors.Is(err, &remoting.Failure{Code: remoting.NotFound}) {
+			return r, err
+		}
+		select {
+		case <-time.After(askPause):
+		case <-patience.C:
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// askPause is the time between two attempts to reach a branch.
+const askPause = 100 * time.Millisecond
+
+func (s *shared) askOnce(ctx context.Context, name string, proc *protocol.Procedure, args protocol.Encoder) (*call.Reply, error) {
 	to := s.env.Branch(name)
 	if to == nil {
 		return nil, call.Unsupported(proc)
