@@ -27,7 +27,12 @@ func chain(disk *libvirtxml.DomainDisk) []chainLayer {
 	if diskEmpty(disk) {
 		return nil
 	}
-	out := []chainLayer{{disk.Source.Index, diskPath(disk), diskFormat(disk), disk.Source, disk.BackingStore}}
+	top := disk.Source
+	if disk.Encryption != nil && top.Encryption == nil { // wherever the image goes, its key goes with it
+		keyed := *top
+		keyed.Encryption, top = disk.Encryption, &keyed
+	}
+	out := []chainLayer{{top.Index, diskPath(disk), diskFormat(disk), top, disk.BackingStore}}
 	for b := disk.BackingStore; b != nil && !diskEmpty(&libvirtxml.DomainDisk{Source: b.Source}); b = b.BackingStore {
 		l := chainLayer{index: b.Index, path: sourcePath(b.Source), format: "raw", source: b.Source, below: b.BackingStore}
 		if l.index == 0 {
@@ -148,6 +153,7 @@ func (j *blockJob) outcome(before *libvirtxml.DomainDisk, ok bool) (*libvirtxml.
 // onto puts a disk onto another image.
 func onto(disk *libvirtxml.DomainDisk, source *libvirtxml.DomainDiskSource, index uint, format string, below *libvirtxml.DomainDiskBackingStore) {
 	s := *source
+	disk.Encryption = nil // that of the image before
 	s.Index = index
 	disk.Source = &s
 	driver := libvirtxml.DomainDiskDriver{Name: "qemu"}
@@ -167,6 +173,11 @@ func configSource(s *libvirtxml.DomainDiskSource) *libvirtxml.DomainDiskSource {
 	out := *s
 	out.Index = 0
 	return &out
+}
+
+// sameVolume tells whether two sources are the same volume of a pool.
+func sameVolume(a, b *libvirtxml.DomainDiskSource) bool {
+	return a != nil && b != nil && a.Volume != nil && b.Volume != nil && a.Volume.Pool == b.Volume.Pool && a.Volume.Volume == b.Volume.Volume
 }
 
 // imageNodes are the two layers under which QEMU knows an image in a file or on a block device.

@@ -90,3 +90,18 @@ func TestAChainEndsBeforeItsEnd(t *testing.T) {
 		t.Errorf("the chain is %s", got)
 	}
 }
+
+// The key that a document names beside the disk's source belongs to the image that was there, not to the one put above it.
+func TestAKeyGoesWithItsImage(t *testing.T) {
+	d := stack()
+	key := &libvirtxml.DomainDiskEncryption{Format: "luks"}
+	d.Encryption = key
+	below := chain(d)[0].asBacking()
+	onto(d, fileSource("/above"), 5, "qcow2", below)
+	if d.Encryption != nil || d.Source.Encryption != nil {
+		t.Error("the image above is taken for encrypted")
+	}
+	if got := chain(d)[1].source.Encryption; got != key {
+		t.Errorf("the image below has the key %v", got)
+	}
+}

@@ -495,10 +495,13 @@ func (d *domain) ontoOverlays(ctx actor.Context, p *snapshotPlan) {
 	changed := false
 	for _, o := range p.overlay {
 		disk := findDisk(def, o.disk)
-		if disk == nil || diskPath(disk) != o.below.path {
+		if disk == nil || diskPath(disk) != o.below.path && !sameVolume(disk.Source, o.below.source) {
 			continue
 		}
 		below := &libvirtxml.DomainDiskBackingStore{Format: &libvirtxml.DomainDiskFormat{Type: o.below.format}, Source: configSource(o.below.source)}
+		if domxml.Resolved(below.Source) { // volumes are looked up for the top of a chain only
+			below.Source.Volume = nil
+		}
 		onto(disk, o.image.source, 0, o.image.format, below)
 		changed = true
 	}
