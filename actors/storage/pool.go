@@ -46,6 +46,7 @@ type pool struct {
 
 	volumes  map[string]*volume // nil while it is not active
 	sorted   []*def.Volume      // by name; nil: to be made again
+	listed   []byte             // the answer to who lists them all; nil: to be made again
 	touched  map[string]bool
 	watching func()   // ends the watch; nil while there is none
 	heard    []string // names that changed and are to be looked at

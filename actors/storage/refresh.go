@@ -171,6 +171,9 @@ func (p *pool) putIf(ctx actor.Context, name string, was, v *def.Volume) {
 func (p *pool) replaced(name string, v *def.Volume) {
 	i := sort.Search(len(p.sorted), func(i int) bool { return p.sorted[i].Name >= name })
 	if i < len(p.sorted) && p.sorted[i].Name == name {
+		if p.sorted[i].Key != v.Key {
+			p.listed = nil
+		}
 		p.sorted[i] = v
 	}
 }
@@ -178,6 +181,7 @@ func (p *pool) replaced(name string, v *def.Volume) {
 // list returns the volumes by name, for reading within this message.
 func (p *pool) list() []*def.Volume {
 	if p.sorted == nil {
+		p.listed = nil
 		p.sorted = make([]*def.Volume, 0, len(p.volumes))
 		for _, v := range p.volumes {
 			if v.Volume != nil {

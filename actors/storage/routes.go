@@ -42,7 +42,7 @@ var poolRoutes = call.NewTable(
 	call.Answer(protocol.StoragePoolIsPersistent, (*pool).isPersistent),
 	call.Answer(protocol.StoragePoolNumOfVolumes, (*pool).numVolumes),
 	call.Answer(protocol.StoragePoolListVolumes, (*pool).listVolumes),
-	call.Answer(protocol.StoragePoolListAllVolumes, (*pool).listAllVolumes),
+	call.Later(protocol.StoragePoolListAllVolumes, (*pool).listAllVolumes),
 
 	call.Answer(protocol.StorageVolLookupByName, (*pool).lookupVolume),
 	call.Answer(protocol.StorageVolGetPath, (*pool).volumePath),

@@ -88,25 +88,33 @@ func (p *pool) listVolumes(_ actor.Context, _ *call.Request, a *protocol.Storage
 	return ret, nil
 }
 
-func (p *pool) listAllVolumes(_ actor.Context, _ *call.Request, a *protocol.StoragePoolListAllVolumesArgs) (*protocol.StoragePoolListAllVolumesRet, error) {
+// listAllVolumes keeps its answer until a name comes or goes: of a large pool it is a megabyte.
+func (p *pool) listAllVolumes(_ actor.Context, r *call.Request, a *protocol.StoragePoolListAllVolumesArgs) error {
 	if err := call.CheckFlags(a.Flags, 0, from, "storagePoolListAllVolumes"); err != nil {
-		return nil, err
+		return err
 	}
 	if err := p.requireActive(); err != nil {
-		return nil, err
+		return err
 	}
 	all := p.list()
-	ret := &protocol.StoragePoolListAllVolumesRet{Ret: uint32(len(all))}
-	if a.NeedResults != 0 {
-		if len(all) > protocol.RemoteStorageVolListMax {
-			return nil, liberr.New(liberr.FromRPC, liberr.RPC, "Too many volumes '%d' for limit '%d'", len(all), protocol.RemoteStorageVolListMax)
-		}
-		ret.Vols = make([]protocol.StorageVol, 0, len(all))
+	if a.NeedResults == 0 {
+		r.Reply(&protocol.StoragePoolListAllVolumesRet{Ret: uint32(len(all))})
+		return nil
+	}
+	if len(all) > protocol.RemoteStorageVolListMax {
+		return liberr.New(liberr.FromRPC, liberr.RPC, "Too many volumes '%d' for limit '%d'", len(all), protocol.RemoteStorageVolListMax)
+	}
+	if p.listed == nil {
+		ret := &protocol.StoragePoolListAllVolumesRet{Ret: uint32(len(all)), Vols: make([]protocol.StorageVol, 0, len(all))}
+		size := 0
 		for _, v := range all {
 			ret.Vols = append(ret.Vols, p.wire(v))
+			size += len(p.name) + len(v.Name) + len(v.Key) + 24
 		}
+		p.listed = ret.AppendXDR(make([]byte, 0, size+16))
 	}
-	return ret, nil
+	r.ReplyRaw(&call.Reply{Ret: p.listed})
+	return nil
 }
 
 func (p *pool) lookupVolume(_ actor.Context, _ *call.Request, a *protocol.StorageVolLookupByNameArgs) (*protocol.StorageVolLookupByNameRet, error) {
