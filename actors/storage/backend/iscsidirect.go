@@ -149,7 +149,9 @@ func (b iscsiDirect) Look(ctx context.Context, p *def.Pool, name string) (*def.V
 	return lookIn(ctx, b, p, name)
 }
 
-func (b iscsiDirect) Space(ctx context.Context, p *def.Pool) (Space, error) { return spaceIn(ctx, b, p) }
+func (b iscsiDirect) Space(ctx context.Context, p *def.Pool) (Space, error) {
+	return spaceIn(ctx, b, p)
+}
 
 // FindSources asks a server which targets it has.
 func (b iscsiDirect) FindSources(ctx context.Context, at *def.Source) ([]def.Source, error) {
