@@ -173,6 +173,9 @@ func (def *definition) deviceDefaults(d *node) error {
 		if d.kid("driver") != nil && len(d.kid("driver").attrs) == 0 {
 			d.drop("driver")
 		}
+		if b := d.kid("backend"); b.get("model") == "random" && b.text == "" {
+			b.text = "/dev/random"
+		}
 	}
 	return nil
 }
