@@ -46,11 +46,12 @@ type domain struct {
 
 	consoles consoles
 
-	snaps     snapshotList
-	blockJobs map[string]*blockJob // by the target of their disk
-	async     *asyncJob            // the long job that runs
-	completed *asyncJob            // the last one that ended well, until a client has asked for it
-	agentWait *int32               // what commands of the guest agent may take; nil: libvirt's default
+	snaps        snapshotList
+	blockJobs    map[string]*blockJob // by the target of their disk
+	async        *asyncJob            // the long job that runs
+	completed    *asyncJob            // the last one that ended well, until a client has asked for it
+	migrateSpeed uint64               // MiB/s, what a client has set
+	agentWait    *int32               // what commands of the guest agent may take; nil: libvirt's default
 
 	queue    *kit.Queue[*task]
 	tasks    map[uint64]*task // running, by the job's serial
@@ -89,7 +90,7 @@ func newDomain(drv *shared, parent *actor.PID, uuid protocol.UUID, name string, 
 		drv: drv, parent: parent, uuid: uuid, name: name, seed: s, life: lifeShutoff,
 		log:   drv.env.Log.With().Str("domain", name).Stringer("uuid", uuid).Logger(),
 		queue: kit.NewQueue(drv.conf.MaxQueued, admit),
-		tasks: map[uint64]*task{},
+		tasks: map[uint64]*task{}, migrateSpeed: maxBandwidth,
 	}
 }
 

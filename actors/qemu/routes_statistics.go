@@ -40,6 +40,8 @@ var statisticsRoutes = []call.Route[*domain]{
 	call.Later(protocol.DomainMigrateGetCompressionCache, (*domain).migrateCompressionCache),
 	call.Later(protocol.DomainMigrateSetCompressionCache, (*domain).migrateSetCompressionCache),
 	call.Later(protocol.DomainMigrateGetMaxSpeed, (*domain).migrateMaxSpeed),
+	call.Later(protocol.DomainMigrateSetMaxSpeed, (*domain).migrateSetMaxSpeed),
+	call.Answer(protocol.DomainMigrateStartPostCopy, (*domain).migrateStartPostCopy),
 
 	call.Later(protocol.ConnectGetAllDomainStats, (*domain).bulkStats),
 }

@@ -85,6 +85,46 @@ func (d *domain) migrateMaxSpeed(ctx actor.Context, r *call.Request, a *protocol
 			return &protocol.DomainMigrateGetMaxSpeedRet{Bandwidth: n >> 20}
 		})
 	}
-	r.Reply(&protocol.DomainMigrateGetMaxSpeedRet{Bandwidth: maxBandwidth})
+	r.Reply(&protocol.DomainMigrateGetMaxSpeedRet{Bandwidth: d.migrateSpeed})
 	return nil
+}
+
+// migrateSetMaxSpeed serves virDomainMigrateSetMaxSpeed, in MiB/s. It is remembered until the daemon ends.
+func (d *domain) migrateSetMaxSpeed(ctx actor.Context, r *call.Request, a *protocol.DomainMigrateSetMaxSpeedArgs) error {
+	if err := call.CheckFlags(a.Flags, migratePostcopySpeed, liberr.FromQemu, "qemuDomainMigrateSetMaxSpeed"); err != nil {
+		return err
+	}
+	if a.Bandwidth > maxBandwidth {
+		return liberr.New(liberr.FromQemu, liberr.Overflow, "bandwidth must be less than %d", uint64(maxBandwidth+1))
+	}
+	speed, name := a.Bandwidth, "max-bandwidth"
+	if a.Flags&migratePostcopySpeed != 0 {
+		name = "max-postcopy-bandwidth"
+	} else if !d.active() {
+		d.migrateSpeed = speed
+		r.Reply(nil)
+		return nil
+	}
+	if err := d.running(); err != nil {
+		return err
+	}
+	return d.command(ctx, r, func(jc context.Context, mon *qmp.Client) error {
+		return qmp.MigrateSetParameters(jc, mon, map[string]any{name: speed << 20})
+	}, func(d *domain, _ actor.Context) (protocol.Encoder, error) {
+		if name == "max-bandwidth" {
+			d.migrateSpeed = speed
+		}
+		return nil, nil
+	})
+}
+
+// migrateStartPostCopy serves virDomainMigrateStartPostCopy.
+func (d *domain) migrateStartPostCopy(_ actor.Context, _ *call.Request, a *protocol.DomainMigrateStartPostCopyArgs) (*protocol.Void, error) {
+	if err := call.CheckFlags(a.Flags, 0, liberr.FromQemu, "qemuDomainMigrateStartPostCopy"); err != nil {
+		return nil, err
+	}
+	if err := d.running(); err != nil {
+		return nil, err
+	}
+	return nil, liberr.New(liberr.FromQemu, liberr.OperationInvalid, "post-copy can only be started while outgoing migration is in progress")
 }
