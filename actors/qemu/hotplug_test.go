@@ -284,7 +284,9 @@ func TestRemovalWhileTheDaemonIsAway(t *testing.T) {
 	}
 	daemon := func() (*guests, *branchtest.Branch) {
 		b := branchtest.Start(t, New(env, conf))
-		logs = b.Root().Spawn(kit.Props(logd.New(env, logd.Defaults())))
+		pid := b.Root().Spawn(kit.Props(logd.New(env, logd.Defaults())))
+		t.Cleanup(func() { _ = b.Root().StopFuture(pid).Wait() })
+		logs = pid
 		return &guests{t: t, c: b.Client(), env: env.Paths.DriverRun("qemu")}, b
 	}
 	g, b := daemon()

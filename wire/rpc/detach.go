@@ -12,7 +12,7 @@ import (
 var ErrNotDetachable = errors.New("rpc: connection cannot be given away")
 
 // Detach gives the connection away, to go on in another process: it returns a descriptor of the socket and
-// what was read from it and belongs to later packets, which the new owner passes to NewConn as Options.Ahead.
+// what was read from it and belongs to later packets, be it half of one that a read deadline has cut, which the new owner passes to NewConn as Options.Ahead.
 // Only the reading goroutine may call it, and only when all that was sent has left. The Conn is closed then, the
 // connection is not.
 func (c *Conn) Detach() (fd int, ahead []byte, err error) {
@@ -37,7 +37,7 @@ func (c *Conn) Detach() (fd int, ahead []byte, err error) {
 	if dup != nil {
 		return -1, nil, dup
 	}
-	ahead = append([]byte(nil), c.rd.buf[c.rd.r:c.rd.w]...)
+	ahead = append(c.rd.cut, c.rd.buf[c.rd.r:c.rd.w]...)
 	return fd, ahead, c.Close()
 }
 

@@ -28,6 +28,7 @@ type reader struct {
 	r, w     int
 	consumed uint64
 	fds      []strayFD
+	cut      []byte // what had come of a packet when a deadline struck; for Detach
 }
 
 // strayFD is a received descriptor not yet claimed by a packet.
@@ -95,7 +96,8 @@ func (r *reader) take(n int) []byte {
 }
 
 // next returns the next packet. After an error the stream is unusable, unless
-// the error is a deadline that struck between two packets.
+// the error is a deadline: one that struck between two packets, or within one
+// and Detach follows.
 func (r *reader) next() (*Packet, error) {
 	if err := r.need(prefixSize); err != nil {
 		// A bad length is reported as such even if the peer sends nothing more.
@@ -113,7 +115,11 @@ func (r *reader) next() (*Packet, error) {
 	n := int(binary.BigEndian.Uint32(prefix)) - prefixSize
 	p := newPacket(n)
 	p.Header = decodeHeader(prefix[lengthSize:])
-	if err := r.payload(p, n); err != nil {
+	if have, err := r.payload(p, n); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			r.cut = binary.BigEndian.AppendUint32(nil, uint32(prefixSize+n))
+			r.cut = append(p.Header.Append(r.cut), p.buf[:have]...)
+		}
 		p.Release()
 		return nil, err
 	}
@@ -127,9 +133,9 @@ func (r *reader) next() (*Packet, error) {
 	return p, nil
 }
 
-// payload reads n bytes into the packet.
-func (r *reader) payload(p *Packet, n int) error {
-	have := copy(p.buf[:min(n, len(p.buf))], r.buf[r.r:r.w])
+// payload reads n bytes into the packet, and tells how many came.
+func (r *reader) payload(p *Packet, n int) (have int, err error) {
+	have = copy(p.buf[:min(n, len(p.buf))], r.buf[r.r:r.w])
 	r.take(have)
 	for have < n {
 		if have == len(p.buf) {
@@ -139,7 +145,7 @@ func (r *reader) payload(p *Packet, n int) error {
 		if room-have < len(r.buf) && room == n {
 			// The tail is short: read ahead through the buffer.
 			if err := r.fill(); err != nil {
-				return midPacket(err)
+				return have, midPacket(err)
 			}
 			k := copy(p.buf[have:room], r.buf[r.r:r.w])
 			r.take(k)
@@ -150,11 +156,11 @@ func (r *reader) payload(p *Packet, n int) error {
 		r.consumed += uint64(k)
 		have += k
 		if err != nil {
-			return midPacket(err)
+			return have, midPacket(err)
 		}
 	}
 	p.Payload = p.buf[:n:n]
-	return nil
+	return have, nil
 }
 
 // claim takes the descriptors that follow the packet: a count in front of the
