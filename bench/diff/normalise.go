@@ -97,6 +97,8 @@ func (n *normalizer) text(s *Step, out string) string {
 	// as the whole machine.
 	out = strings.ReplaceAll(out, n.dir, "")
 	out = strings.ReplaceAll(out, "/virtqemud-sock", "/libvirt-sock")
+	// What libvirtd calls a QEMU that ends at its start hangs on which of its threads notices first.
+	out = strings.ReplaceAll(out, "process exited while connecting to monitor:", "qemu unexpectedly closed the monitor:")
 	for _, k := range named {
 		out = k.re.ReplaceAllStringFunc(out, func(v string) string { return n.name(k.kind, v) })
 	}
