@@ -93,7 +93,7 @@ func TestStuckCallsHoldUpNobodyElse(t *testing.T) {
 func TestTheBacklogKeepsItsOrder(t *testing.T) {
 	w := start(t, func(c *Config) { c.Limits.InFlight = 1 })
 	const calls = 50
-	w.fake.record(calls+2)
+	w.fake.record(calls + 2)
 	c := w.open()
 	h := header(protocol.DomainLookupByName.Procedure)
 	for i := range calls + 1 {

@@ -34,9 +34,9 @@ type IVGen struct{ Name, Hash string }
 var encryptionFormats = []string{"default", "qcow", "luks", "luks2"}
 
 // Number is libvirt's number of the format.
-func (e *Encryption) Number() int {
+func (enc *Encryption) Number() int {
 	for i, f := range encryptionFormats {
-		if f == e.Format {
+		if f == enc.Format {
 			return i
 		}
 	}
