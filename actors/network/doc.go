@@ -35,7 +35,7 @@
 //
 // Networks marked for it start once per boot (the marker autostarted). No network is defined by itself: packages ship
 // packaging/default.xml as /usr/share/libvirt/networks/default.xml and, on a host without any, copy it to
-// /etc/libvirt/qemu/networks/default.xml with a UUID, as those of libvirt do.
+// /etc/libvirt/qemu/networks/default.xml with a UUID, as those of libvirt do; `virtree stock` does that.
 //
 // # Calls a hypervisor makes
 //

@@ -32,7 +32,7 @@
 // are put back. A binding whose link is not there has no rules, as in libvirt, until it is made again.
 //
 // No filter is defined by itself: packages ship packaging/*.xml as /usr/share/libvirt/nwfilter and on a host without them
-// copy them to /etc/libvirt/nwfilter, as those of libvirt do; InstallStock is that.
+// copy them to /etc/libvirt/nwfilter, as those of libvirt do; `virtree stock` does that.
 //
 // # Calls a hypervisor makes
 //
