@@ -36,12 +36,12 @@ gen: ## write the generated code again from the schemas
 
 .PHONY: test
 test: deps-test build guest ## install what the tests need, and run them all
-	@go test -count=1 -timeout 10m $$(go list $(PKG) | grep -v /bench/)
-	@go test -count=1 -timeout 15m -p 1 ./bench/... # one at a time: they measure
+	@go test -count=1 -timeout 20m $$(go list $(PKG) | grep -v /bench/)
+	@go test -count=1 -timeout 40m -p 1 ./bench/... # one at a time: they measure
 
 .PHONY: race
 race: deps-test build guest ## the tests with the race detector
-	@go test -race -count=1 -timeout 40m $(PKG)
+	@go test -race -count=1 -timeout 60m $(PKG)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
@@ -55,7 +55,7 @@ e2e: deps-test build guest ## real clients against real trees, in both modes, an
 
 .PHONY: diff
 diff: deps-test build guest ## the same commands against libvirtd and against us
-	@go test -count=1 -timeout 20m ./bench/diff
+	@go test -count=1 -timeout 40m ./bench/diff
 
 .PHONY: diff-report
 diff-report: deps-test build guest ## one line per virsh command: agrees, differs, untested
