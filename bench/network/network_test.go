@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,31 +72,6 @@ func (h *host) define(t *testing.T, doc string) protocol.Network {
 	return ret.Net
 }
 
-// took measures one thing.
-func took(f func()) time.Duration {
-	begin := time.Now()
-	f()
-	return time.Since(begin)
-}
-
-func median(all []float64) float64 {
-	s := slices.Sorted(slices.Values(all))
-	return s[len(s)/2]
-}
-
-// paired compares two daemons round by round: what else the machine did in that second hit both. It returns the median of
-// the ratios and of the times.
-func paired(ours, theirs func() time.Duration) (ratio float64, a, b time.Duration) {
-	ours()
-	theirs() // once each, unmeasured
-	var ratios, x, y []float64
-	for range rounds {
-		u, v := float64(ours()), float64(theirs())
-		ratios, x, y = append(ratios, u/v), append(x, u), append(y, v)
-	}
-	return median(ratios), time.Duration(median(x)), time.Duration(median(y))
-}
-
 const natDoc = "<network><name>%s</name><forward mode='nat'/><bridge name='%s'/><ip address='10.%d.%d.1' prefix='24'>" +
 	"<dhcp><range start='10.%d.%d.2' end='10.%d.%d.254'/></dhcp></ip></network>"
 
@@ -111,7 +85,7 @@ func TestManyNetworksAreListed(t *testing.T) {
 	reference := open(t, lab.Reference)
 	list := func(h *host) func() time.Duration {
 		return func() time.Duration {
-			return took(func() {
+			return lab.Took(func() {
 				ret, err := rpc.Do(h.ctx, h.c, protocol.ConnectListAllNetworks, &protocol.ConnectListAllNetworksArgs{NeedResults: 1})
 				h.must(t, err)
 				if len(ret.Nets) != networks {
@@ -121,7 +95,7 @@ func TestManyNetworksAreListed(t *testing.T) {
 		}
 	}
 	define := func(h *host) time.Duration {
-		return took(func() {
+		return lab.Took(func() {
 			for i := range networks {
 				h.define(t, nat(i))
 			}
@@ -131,7 +105,7 @@ func TestManyNetworksAreListed(t *testing.T) {
 	for _, kind := range []lab.Kind{lab.Single, lab.Split} {
 		h := open(t, kind)
 		ours := define(h)
-		ratio, a, b := paired(list(h), list(reference))
+		ratio, a, b := lab.Paired(rounds, list(h), list(reference))
 		t.Logf("%s: %d networks defined in %v (libvirtd %v, ratio %.2f), listed in %v (libvirtd %v, ratio %.2f)", kind, networks, ours, theirs, float64(ours)/float64(theirs), a, b, ratio)
 		if a > listLimit {
 			t.Errorf("%s: a list of %d networks takes %v, promised are %v", kind, networks, a, listLimit)
@@ -148,7 +122,7 @@ func TestStartOfANATNetwork(t *testing.T) {
 	start := func(h *host) func() time.Duration {
 		n := h.define(t, nat(0))
 		return func() time.Duration {
-			d := took(func() {
+			d := lab.Took(func() {
 				_, err := rpc.Do(h.ctx, h.c, protocol.NetworkCreate, &protocol.NetworkCreateArgs{Net: n})
 				h.must(t, err)
 			})
@@ -161,7 +135,7 @@ func TestStartOfANATNetwork(t *testing.T) {
 	for _, kind := range []lab.Kind{lab.Single, lab.Split} {
 		h := open(t, kind)
 		before := h.traces(t)
-		ratio, a, b := paired(start(h), theirs)
+		ratio, a, b := lab.Paired(rounds, start(h), theirs)
 		t.Logf("%s: start of a NAT network %v (libvirtd %v, ratio %.2f)", kind, a, b, ratio)
 		if ratio > slack {
 			t.Errorf("%s: the start takes %.2f times as long as libvirtd's", kind, ratio)
@@ -270,7 +244,7 @@ func TestSlowNetworkHoldsNobodyUp(t *testing.T) {
 		_, err := rpc.Do(h.ctx, h.c, protocol.NetworkCreate, &protocol.NetworkCreateArgs{Net: slow})
 		done <- err
 	}()
-	d := took(func() {
+	d := lab.Took(func() {
 		for range 5 {
 			for _, p := range []*protocol.Procedure{protocol.NetworkCreate.Procedure, protocol.NetworkDestroy.Procedure} {
 				h.must(t, h.c.Call(h.ctx, p, &protocol.NetworkCreateArgs{Net: fast}, &protocol.Void{}))

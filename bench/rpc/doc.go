@@ -1,4 +1,4 @@
-// Rpc measures what a client feels: how long a call takes, how many calls a second
+// Command rpc measures what a client feels: how long a call takes, how many calls a second
 // a daemon answers, what connecting, defining and starting cost, and how much memory
 // the daemon holds.
 //

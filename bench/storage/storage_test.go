@@ -124,32 +124,9 @@ func inside(dir string, args []string) []string {
 	return out
 }
 
-func took(f func()) time.Duration {
-	begin := time.Now()
-	f()
-	return time.Since(begin)
-}
-
-func median(all []float64) float64 {
-	s := slices.Sorted(slices.Values(all))
-	return s[len(s)/2]
-}
-
-// paired compares two daemons round by round: what else the machine did in that second hit both.
-func paired(ours, theirs func() time.Duration) (ratio float64, a, b time.Duration) {
-	ours()
-	theirs() // once each, unmeasured
-	var ratios, x, y []float64
-	for range rounds {
-		u, v := float64(ours()), float64(theirs())
-		ratios, x, y = append(ratios, u/v), append(x, u), append(y, v)
-	}
-	return median(ratios), time.Duration(median(x)), time.Duration(median(y))
-}
-
 func (h *host) refresh(t *testing.T, p protocol.StoragePool) func() time.Duration {
 	return func() time.Duration {
-		return took(func() {
+		return lab.Took(func() {
 			_, err := rpc.Do(h.ctx, h.c, protocol.StoragePoolRefresh, &protocol.StoragePoolRefreshArgs{Pool: p})
 			h.must(t, err)
 		})
@@ -158,7 +135,7 @@ func (h *host) refresh(t *testing.T, p protocol.StoragePool) func() time.Duratio
 
 func (h *host) list(t *testing.T, c *rpc.Client, p protocol.StoragePool) func() time.Duration {
 	return func() time.Duration {
-		return took(func() {
+		return lab.Took(func() {
 			r, err := rpc.Do(h.ctx, c, protocol.StoragePoolListAllVolumes, &protocol.StoragePoolListAllVolumesArgs{Pool: p, NeedResults: 1})
 			h.must(t, err)
 			if len(r.Vols) != volumes {
@@ -176,12 +153,12 @@ func TestAPoolOfManyVolumes(t *testing.T) {
 	for _, kind := range []lab.Kind{lab.Single, lab.Split} {
 		h := open(t, kind)
 		p := h.pool(t, dir)
-		refresh, a, b := paired(h.refresh(t, p), reference.refresh(t, theirs))
+		refresh, a, b := lab.Paired(rounds, h.refresh(t, p), reference.refresh(t, theirs))
 		t.Logf("%s: refresh of %d volumes %v (libvirtd %v, ratio %.3f)", kind, volumes, a, b, refresh)
 		if refresh > refreshRatio {
 			t.Errorf("%s: a refresh takes %.3f times as long as libvirtd's, promised is %.3f", kind, refresh, refreshRatio)
 		}
-		list, quiet, b := paired(h.list(t, h.c, p), reference.list(t, reference.c, theirs))
+		list, quiet, b := lab.Paired(rounds, h.list(t, h.c, p), reference.list(t, reference.c, theirs))
 		t.Logf("%s: list of them %v (libvirtd %v, ratio %.3f)", kind, quiet, b, list)
 		if list > listRatio {
 			t.Errorf("%s: a list takes %.3f times as long as libvirtd's, promised is %.3f", kind, list, listRatio)
@@ -215,7 +192,7 @@ func (h *host) listBeside(t *testing.T, p protocol.StoragePool) time.Duration {
 	}
 	stop()
 	done.Wait()
-	return time.Duration(median(all))
+	return time.Duration(lab.Median(all))
 }
 
 // Many clients make volumes at the same time, and all are there afterwards.
@@ -230,7 +207,7 @@ func TestManyClientsMakeVolumes(t *testing.T) {
 		}
 		close(next)
 		failed := make(chan error, all)
-		d := took(func() {
+		d := lab.Took(func() {
 			var wg sync.WaitGroup
 			for range clients {
 				c := h.dial(t)

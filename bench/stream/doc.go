@@ -1,4 +1,4 @@
-// Stream measures how fast the data of volumes move: upload and download by virsh, whole and with holes, beside libvirtd in
+// Command stream measures how fast the data of volumes move: upload and download by virsh, whole and with holes, beside libvirtd in
 // the same run.
 //
 //	libvirtd  Debian's, in a box of its own
