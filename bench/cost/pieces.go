@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"virtree/bench/internal/lab"
+)
+
+// piece is one line of a benchmark.
+type piece struct {
+	Name   string
+	Nanos  float64
+	Bytes  float64
+	Allocs float64
+	More   map[string]float64 `json:",omitempty"` // figures of its own, by unit
+}
+
+// packages hold the pieces: what is measured is internal to them.
+var packages = []string{"./actors/internal/mailbox", "./actors/internal/kit", "./actors/client", "./actors/qemu", "./wire/remoting"}
+
+// pieces runs the benchmarks called Cost of all packages, one after the other.
+func pieces(ctx context.Context, small bool) ([]piece, error) {
+	progress("pieces: go test -bench")
+	benchtime := "300ms"
+	if small {
+		benchtime = "20ms"
+	}
+	args := append([]string{"test", "-p", "1", "-run", "^$", "-bench", "^BenchmarkCost", "-benchmem", "-benchtime", benchtime, "-count", "1"}, packages...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Stderr = lab.ModuleRoot(), os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go test -bench: %w\n%s", err, out)
+	}
+	return parse(bytes.NewReader(out)), nil
+}
+
+// parse reads what go test prints: a name, a count, then pairs of a figure and its unit.
+func parse(r io.Reader) (all []piece) {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) < 4 || !strings.HasPrefix(f[0], "BenchmarkCost") {
+			continue
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(f[0], "BenchmarkCost"), "-")
+		p := piece{Name: strings.ReplaceAll(strings.TrimPrefix(name, "/"), "_", " ")}
+		for i := 2; i+1 < len(f); i += 2 {
+			v, err := strconv.ParseFloat(f[i], 64)
+			if err != nil {
+				break
+			}
+			switch f[i+1] {
+			case "ns/op":
+				p.Nanos = v
+			case "B/op":
+				p.Bytes = v
+			case "allocs/op":
+				p.Allocs = v
+			default:
+				if p.More == nil {
+					p.More = map[string]float64{}
+				}
+				p.More[f[i+1]] = v
+			}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+func printPieces(w io.Writer, all []piece) {
+	fmt.Fprintln(w, "\npieces")
+	t := columns(w)
+	fmt.Fprint(t, "\tns\tB\tallocations\t\n")
+	for _, p := range all {
+		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t", p.Name, p.Nanos, p.Bytes, p.Allocs)
+		for unit, v := range p.More {
+			fmt.Fprintf(t, "%.3g %s\t", v, unit)
+		}
+		fmt.Fprintln(t)
+	}
+	_ = t.Flush()
+}
