@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +31,15 @@ var faultDefaults = map[string]struct {
 	"flood": {0, 10_000, "send the actor --times messages, each of which takes it --for so long"},
 	"exit":  {0, 1, "let the actor end its process"},
 	"fatal": {0, 1, "let the actor run into an error that ends a Go process"},
+
+	"nilmap":      {0, 1, "let the actor write to a map that is nil; --times in a row"},
+	"alloc":       {10 * time.Second, 256, "let the actor take --times MiB of memory, and hold them --for so long"},
+	"goroutines":  {10 * time.Second, 10_000, "let the actor leak --times goroutines"},
+	"descriptors": {10 * time.Second, 1_000, "let the actor leak --times descriptors"},
+	"closefd":     {0, 1, "let the actor close a file twice, when another has its number"},
+	"stealfd":     {0, 1, "let the actor close by number the connections of the client whose process id is --times"},
+	"overflow":    {0, 1, "let the actor use up its stack, which ends a Go process"},
+	"mapwrite":    {0, 1, "let the actor write to a map from several goroutines, which ends a Go process"},
 }
 
 // faultCommand makes trouble in one actor of a tree that was started with --allow-faults.
@@ -43,7 +54,7 @@ func faultCommand(code *supervisors.ExitCode) *cobra.Command {
 	}
 	var root string
 	cmd.PersistentFlags().StringVar(&root, "root", "", "prefix of all paths and sockets, as given to run")
-	for _, kind := range []string{"panic", "stall", "spin", "flood", "exit", "fatal"} {
+	for _, kind := range slices.Sorted(maps.Keys(faultDefaults)) {
 		d := faultDefaults[kind]
 		m := &actors.MakeFault{Kind: kind}
 		sub := &cobra.Command{

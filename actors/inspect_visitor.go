@@ -15,6 +15,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
+	"virtree/actors/internal/fault"
 	"virtree/actors/internal/kit"
 	"virtree/supervisors"
 	"virtree/supervisors/paths"
@@ -186,8 +187,7 @@ func (v *Visitor) Metrics() ([]byte, error) {
 // Fault makes trouble in an actor of a process. An end of the process, when that was the order, is success.
 func (v *Visitor) Fault(p *Process, m *MakeFault) error {
 	_, err := v.ask(p.Socket, m)
-	ends := m.Kind == "exit" || m.Kind == "fatal"
-	if f := (*remoting.Failure)(nil); ends && errors.As(err, &f) && f.Code == remoting.Lost {
+	if f := (*remoting.Failure)(nil); fault.Ends(m.Kind) && errors.As(err, &f) && f.Code == remoting.Lost {
 		return nil
 	}
 	return err

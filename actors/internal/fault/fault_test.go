@@ -4,12 +4,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"virtree/actors/internal/kit"
 	"virtree/actors/internal/mailbox"
@@ -119,17 +121,89 @@ func TestWrongOrdersAreRefused(t *testing.T) {
 	}
 }
 
+func TestANilMapRestartsTheActor(t *testing.T) {
+	system, pid, starts, answers := victim(t)
+	inject(t, system, Order{Kind: "nilmap"})
+	await(t, starts, "a restart")
+	system.Root.Send(pid, &ask{})
+	await(t, answers, "an answer of the second life")
+}
+
+func TestAFileThatIsClosedTwiceCostsNobodyHisOwn(t *testing.T) {
+	system, pid, starts, answers := victim(t)
+	inject(t, system, Order{Kind: "closefd", Times: 20})
+	system.Root.Send(pid, &ask{})
+	await(t, answers, "an answer after it")
+	if len(starts) != 0 { // the fault panics when a close hits another's file
+		t.Error("the actor was restarted")
+	}
+}
+
+// level counts what leaks.
+func level(kind string) int {
+	switch kind {
+	case "goroutines":
+		return runtime.NumGoroutine()
+	case "descriptors":
+		all, _ := os.ReadDir("/proc/self/fd")
+		return len(all)
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc >> 20)
+}
+
+func TestLeaksRiseAndEndAndDoNotHoldTheActorUp(t *testing.T) {
+	for kind, times := range map[string]int{"goroutines": 500, "descriptors": 100, "alloc": 64} {
+		t.Run(kind, func(t *testing.T) {
+			system, pid, _, answers := victim(t)
+			before := level(kind)
+			inject(t, system, Order{Kind: kind, Times: times, For: 300 * time.Millisecond})
+			until(t, "leaked", func() bool { return level(kind) >= before+times })
+			system.Root.Send(pid, &ask{})
+			await(t, answers, "an answer while it leaks")
+			until(t, "given back", func() bool {
+				runtime.GC()
+				return level(kind) < before+times/2
+			})
+		})
+	}
+}
+
+func TestTheConnectionsOfAClientAreClosedByNumber(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := unix.GetsockoptUcred(fds[0], unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	system, pid, _, answers := victim(t)
+	inject(t, system, Order{Kind: "stealfd", Times: int(peer.Pid)})
+	system.Root.Send(pid, &ask{})
+	await(t, answers, "an answer after it")
+	if _, err := unix.Write(fds[0], []byte("x")); err != unix.EBADF {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
 // The process is this test's binary again; what it does is in TestMain.
 func TestSomeFaultsEndTheProcess(t *testing.T) {
-	for kind, want := range map[string]string{"exit": "exit status 99", "fatal": "exit status 2"} {
+	for _, c := range []struct{ kind, status, says string }{
+		{"exit", "exit status 99", ""},
+		{"fatal", "exit status 2", "fatal error: sync: unlock of unlocked mutex"},
+		{"overflow", "exit status 2", "fatal error: stack overflow"},
+		{"mapwrite", "exit status 2", "fatal error: concurrent map writes"},
+	} {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "FAULT_KIND="+kind)
+		cmd.Env = append(os.Environ(), "FAULT_KIND="+c.kind)
 		out, err := cmd.CombinedOutput()
-		if err == nil || err.Error() != want {
-			t.Errorf("%s: %v, want %s\n%s", kind, err, want, out)
+		if err == nil || err.Error() != c.status || !strings.Contains(string(out), c.says) {
+			t.Errorf("%s: %v, want %s and %q\n%.2000s", c.kind, err, c.status, c.says, out)
 		}
-		if kind == "fatal" && !strings.Contains(string(out), "fatal error: sync: unlock of unlocked mutex") {
-			t.Errorf("fatal: %s", out)
+		if !Ends(c.kind) {
+			t.Errorf("%s ends the process, and is not known for it", c.kind)
 		}
 	}
 }

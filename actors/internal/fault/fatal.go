@@ -1,0 +1,56 @@
+package fault
+
+import (
+	"os"
+	"runtime/debug"
+	"sync"
+)
+
+// What no supervisor in the same process survives: only a process of its own contains it.
+
+// Exit ends the whole process as a wrong call of os.Exit would: nothing is stopped, nothing is saved.
+type Exit struct{}
+
+// exitCode is none of those that have a meaning for a service manager.
+const exitCode = 99
+
+// Inject implements mailbox.Fault.
+func (*Exit) Inject() { os.Exit(exitCode) }
+
+// Fatal is an error that Go's runtime does not let anybody recover from, as concurrent writes to a map.
+type Fatal struct{}
+
+// Inject implements mailbox.Fault.
+func (*Fatal) Inject() {
+	var m sync.Mutex
+	m.Unlock() //nolint:staticcheck // the error is the purpose
+}
+
+// Overflow calls itself until the stack is used up. The limit is lowered first: Go's own is a gigabyte, which would be a
+// second fault.
+type Overflow struct{}
+
+// Inject implements mailbox.Fault.
+func (*Overflow) Inject() {
+	debug.SetMaxStack(16 << 20)
+	deeper(1)
+}
+
+//go:noinline
+func deeper(n int) int { return deeper(n+1) + n }
+
+// MapWrite writes to one map from several goroutines until the runtime sees it.
+type MapWrite struct{}
+
+// Inject implements mailbox.Fault.
+func (*MapWrite) Inject() {
+	m := map[int]int{}
+	for i := range 8 {
+		go func() {
+			for {
+				m[i]++
+			}
+		}()
+	}
+	select {}
+}
