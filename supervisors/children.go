@@ -92,7 +92,8 @@ func (c *Children) Start(ctx actor.Context, spec Child) (*actor.PID, error) {
 }
 
 // spawn gives a row its actor. When the name is still held by a predecessor that has not quite gone, the next one is
-// taken: a supervisor never waits.
+// taken: a supervisor never waits. The framework finds that out after it has called the producer, whose first call may
+// be given what later ones are not, so names are tried beforehand; nobody else takes them.
 func (c *Children) spawn(ctx actor.Context, row *child) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -100,12 +101,12 @@ func (c *Children) spawn(ctx actor.Context, row *child) (err error) {
 		}
 	}()
 	for range 1000 {
-		row.pid, err = ctx.SpawnNamed(row.Props, row.id())
-		if !errors.Is(err, actor.ErrNameExists) {
+		if _, held := ctx.ActorSystem().ProcessRegistry.GetLocal(ctx.Self().Id + "/" + row.id()); !held {
 			break
 		}
 		row.generation++
 	}
+	row.pid, err = ctx.SpawnNamed(row.Props, row.id())
 	if err != nil {
 		row.pid = nil
 		return err

@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/disk"
 	"virtree/actors/internal/kit"
-	"virtree/supervisors"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
@@ -25,14 +23,11 @@ const from = liberr.FromNetwork
 // driver is the branch actor: the index of all networks, one actor below it for each. It answers lookups and lists from
 // the index and forwards what concerns one network to it.
 type driver struct {
-	shared                *shared
-	*supervisors.Children // one per network
-	bus                   branch.Bus
-	byUUID                map[protocol.UUID]*entry
-	byName                map[string]*entry
-	byChild               map[string]*entry
-	desk                  branch.Desk
-	unwatch               func() // ends the watch of the firewall; nil until there is a network of ours to protect
+	shared *shared
+	*branch.Index[*entry]
+	bus     branch.Bus
+	desk    branch.Desk
+	unwatch func() // ends the watch of the firewall; nil until there is a network of ours to protect
 }
 
 // shared is what the branch and its networks have in common. It is constant.
@@ -44,10 +39,8 @@ type shared struct {
 
 // entry is one network as the index knows it.
 type entry struct {
+	branch.Object
 	summary
-	pid     *actor.PID // the network's actor, or what answers in its place
-	child   string     // its name among the branch's children
-	pending bool       // made for a definition that is not stored yet: nobody may see it
 }
 
 // New makes the branch actor.
@@ -57,20 +50,16 @@ func New(env *branch.Env) actor.Producer { return newDriver(env, "/sys") }
 func newDriver(env *branch.Env, sys string) actor.Producer {
 	s := &shared{env: env, sys: sys}
 	return func() actor.Actor {
-		d := &driver{
-			shared: s, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
+		return &driver{
+			shared: s, Index: branch.NewIndex[*entry](env, from, "network"),
 			desk: branch.NewDesk(from, "network driver"), bus: branch.Bus{Hold: env.Hold},
 		}
-		d.Children = supervisors.NewChildren(supervisors.Config{
-			Log: env.Log, Refuse: kit.Refuse, Domain: from, Props: kit.PropsOptions(), Changed: d.childChanged,
-		})
-		return d
 	}
 }
 
 // Receive is the branch's table of contents.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.Handle(ctx) || d.desk.Receive(ctx) || d.bus.Receive(ctx) {
+	if d.Index.Receive(ctx) || d.desk.Receive(ctx) || d.bus.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
@@ -81,7 +70,7 @@ func (d *driver) Receive(ctx actor.Context) {
 	case *published:
 		d.bus.Publish(ctx, m.Event)
 	case *forgotten:
-		d.forget(ctx, m.UUID)
+		d.Forget(ctx, m.UUID)
 	case *tableGone:
 		d.tableGone(ctx, m.bridge, false)
 	case *firewalldReloaded:
@@ -112,21 +101,12 @@ func (d *driver) call(ctx actor.Context, c *call.Call) {
 // forward passes a call to the network that its arguments name. Compat: libvirt checks the flags of a call, and the
 // address that leases are filtered by, before it looks for the network.
 func (d *driver) forward(ctx actor.Context, c *call.Call) {
-	fail := func(err error) {
-		call.CloseFDs(c.FDs)
-		call.NewRequest(ctx, c).Fail(err)
-	}
 	n, err := precheck(c)
-	if err != nil {
-		fail(err)
-		return
+	e := d.Find(n.UUID)
+	if err == nil && e == nil {
+		err = missing(n)
 	}
-	e := d.byUUID[n.UUID]
-	if e == nil || e.pending {
-		fail(missing(n))
-		return
-	}
-	ctx.Forward(e.pid)
+	d.Forward(ctx, c, e, err)
 }
 
 // missing is the answer to a call on a network that is not there.
@@ -138,46 +118,22 @@ func missing(n protocol.Network) error {
 func (d *driver) spawn(ctx actor.Context, name string, uuid protocol.UUID, s *seed) (*entry, error) {
 	parent, shared := ctx.Self(), d.shared
 	first := s
-	props := kit.Props(func() actor.Actor {
+	produce := func() actor.Actor {
 		given := first
 		first = nil // a restarted network reads its state from disk
 		return newNetwork(shared, parent, uuid, name, given)
-	}, kit.Kind("network"))
-	child := uuid.String()
-	for n := 2; d.byChild[child] != nil || d.taken(child); n++ { // a predecessor is still on its way out
-		child = uuid.String() + "." + strconv.Itoa(n)
 	}
-	e := &entry{summary: summary{Name: name, UUID: uuid}, child: child}
-	d.byChild[child] = e
-	pid, err := d.Start(ctx, supervisors.Child{Name: child, Props: props})
-	if err != nil {
-		delete(d.byChild, child)
-		return nil, liberr.New(from, liberr.InternalError, "cannot manage network '%s'", name).WithCause(err)
-	}
-	e.pid = pid
-	d.byUUID[uuid], d.byName[name] = e, e
-	return e, nil
-}
-
-func (d *driver) taken(child string) bool {
-	_, state, _ := d.Lookup(child)
-	return state != supervisors.Gone && state != 0
-}
-
-// childChanged keeps the way to a network up to date: its actor may have been replaced, or somebody answers in its place.
-func (d *driver) childChanged(_ actor.Context, c supervisors.Change) {
-	if e := d.byChild[c.Name]; e != nil && c.PID != nil {
-		e.pid = c.PID
-	}
+	e := &entry{summary: summary{Name: name, UUID: uuid}}
+	return e, d.Manage(ctx, e, name, uuid, produce)
 }
 
 // update takes a network's news into the index.
 func (d *driver) update(ctx actor.Context, s summary) {
-	e := d.byUUID[s.UUID]
+	e := d.ByUUID[s.UUID]
 	if e == nil {
 		return
 	}
-	e.summary, e.pending = s, false
+	e.summary, e.Pending = s, false
 	if s.Active && s.Bridges[1] != "" && d.unwatch == nil {
 		rules := watchRules(ctx.ActorSystem(), ctx.Self(), d.shared.env.Log, d.shared.firewall.name())
 		zones := watchFirewalld(ctx.ActorSystem(), ctx.Self())
@@ -185,25 +141,11 @@ func (d *driver) update(ctx actor.Context, s summary) {
 	}
 }
 
-// forget takes a network out of the index and ends its actor.
-func (d *driver) forget(ctx actor.Context, uuid protocol.UUID) {
-	e := d.byUUID[uuid]
-	if e == nil {
-		return
-	}
-	delete(d.byUUID, uuid)
-	delete(d.byChild, e.child)
-	if d.byName[e.Name] == e {
-		delete(d.byName, e.Name)
-	}
-	d.Stop(ctx, e.child)
-}
-
 // tableGone lets the networks concerned look after their rules.
 func (d *driver) tableGone(ctx actor.Context, bridge string, zones bool) {
-	for _, e := range d.byUUID {
+	for _, e := range d.ByUUID {
 		if e.Active && e.Bridges[1] != "" && (bridge == "" || bridge == e.Bridges[1]) {
-			ctx.Send(e.pid, &rulesTouched{zones})
+			ctx.Send(e.PID, &rulesTouched{zones})
 		}
 	}
 }
@@ -274,7 +216,7 @@ func (d *driver) giveBridge(p *parsed) error {
 		return nil
 	}
 	used := func(name string) bool {
-		for _, e := range d.byUUID {
+		for _, e := range d.ByUUID {
 			if e.Name != def.name && (e.Bridges[0] == name || e.Bridges[1] == name) {
 				return true
 			}
@@ -290,7 +232,7 @@ func (d *driver) giveBridge(p *parsed) error {
 
 // target finds the network that a document is about, or makes one, by libvirt's rules on names and UUIDs.
 func (d *driver) target(ctx actor.Context, def *definition, live bool) (*entry, error) {
-	e := d.byUUID[def.uuid]
+	e := d.ByUUID[def.uuid]
 	if e != nil {
 		if e.Name != def.name {
 			return nil, liberr.New(from, liberr.OperationFailed, "network '%s' is already defined with uuid %s", e.Name, def.uuid)
@@ -300,14 +242,14 @@ func (d *driver) target(ctx actor.Context, def *definition, live bool) (*entry, 
 		}
 		return e, nil
 	}
-	if e := d.byName[def.name]; e != nil {
+	if e := d.ByName[def.name]; e != nil {
 		return nil, liberr.New(from, liberr.OperationFailed, "network '%s' already exists with uuid %s", def.name, e.UUID)
 	}
 	e, err := d.spawn(ctx, def.name, def.uuid, &seed{fresh: true})
 	if err != nil {
 		return nil, err
 	}
-	e.pending, e.Bridges[0] = true, ownBridgeName(def)
+	e.Pending, e.Bridges[0] = true, ownBridgeName(def)
 	return e, nil
 }
 
@@ -369,9 +311,9 @@ func (d *driver) load(ctx actor.Context) {
 // autostart starts the networks that are marked for it, once per boot of the host.
 func (d *driver) autostart(ctx actor.Context) {
 	d.desk.OncePerBoot(ctx, d.shared.env, "network", func(ctx actor.Context) {
-		for _, e := range d.byUUID {
+		for _, e := range d.ByUUID {
 			if e.Autostart && !e.Active {
-				ctx.Send(e.pid, &autostart{})
+				ctx.Send(e.PID, &autostart{})
 			}
 		}
 	})

@@ -1,7 +1,8 @@
 package network
 
 import (
-	"sort"
+	"slices"
+	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -16,16 +17,16 @@ import (
 func (e *entry) ref() protocol.Network { return protocol.Network{Name: e.Name, UUID: e.UUID} }
 
 func (d *driver) lookupByName(_ actor.Context, _ *call.Request, a *protocol.NetworkLookupByNameArgs) (*protocol.NetworkLookupByNameRet, error) {
-	e := d.byName[a.Name]
-	if e == nil || e.pending {
+	e := d.FindName(a.Name)
+	if e == nil {
 		return nil, liberr.New(from, liberr.NoNetwork, "no network with matching name '%s'", a.Name)
 	}
 	return &protocol.NetworkLookupByNameRet{Net: e.ref()}, nil
 }
 
 func (d *driver) lookupByUUID(_ actor.Context, _ *call.Request, a *protocol.NetworkLookupByUUIDArgs) (*protocol.NetworkLookupByUUIDRet, error) {
-	e := d.byUUID[a.UUID]
-	if e == nil || e.pending {
+	e := d.Find(a.UUID)
+	if e == nil {
 		return nil, liberr.New(from, liberr.NoNetwork, "no network with matching uuid '%s'", a.UUID)
 	}
 	return &protocol.NetworkLookupByUUIDRet{Net: e.ref()}, nil
@@ -33,14 +34,9 @@ func (d *driver) lookupByUUID(_ actor.Context, _ *call.Request, a *protocol.Netw
 
 // selected returns the visible networks that fit, in the order of their names.
 func (d *driver) selected(fits func(*entry) bool) []*entry {
-	out := make([]*entry, 0, len(d.byUUID))
-	for _, e := range d.byUUID {
-		if !e.pending && fits(e) {
-			out = append(out, e)
-		}
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
-	return out
+	all := d.Visible(fits)
+	slices.SortFunc(all, func(a, b *entry) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 func isActive(e *entry) bool   { return e.Active }
@@ -122,7 +118,7 @@ func (d *driver) defineXMLFlags(ctx actor.Context, r *call.Request, a *protocol.
 
 func (d *driver) defineDoc(ctx actor.Context, r *call.Request, doc string, flags uint32) {
 	d.parse(ctx, r, doc, flags&virt.NetworkDefineValidate != 0, false, func(ctx actor.Context, e *entry, def *definition) {
-		ctx.Send(e.pid, &define{req: r, def: def})
+		ctx.Send(e.PID, &define{req: r, def: def})
 	})
 }
 
@@ -141,6 +137,6 @@ func (d *driver) createXMLFlags(ctx actor.Context, r *call.Request, a *protocol.
 
 func (d *driver) createDoc(ctx actor.Context, r *call.Request, doc string, flags uint32) {
 	d.parse(ctx, r, doc, flags&virt.NetworkCreateValidate != 0, true, func(ctx actor.Context, e *entry, def *definition) {
-		ctx.Send(e.pid, &create{req: r, def: def})
+		ctx.Send(e.PID, &create{req: r, def: def})
 	})
 }

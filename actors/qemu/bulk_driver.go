@@ -56,10 +56,10 @@ func (dr *driver) allDomainStats(ctx actor.Context, r *call.Request, a *protocol
 		return liberr.New(liberr.FromQemu, liberr.ArgumentUnsupported, "Stats types bits 0x%x are not supported by this daemon or QEMU", bad)
 	}
 	var list []*asked
-	take := func(e *entry) { list = append(list, &asked{Summary: e.Summary, pid: e.pid}) }
+	take := func(e *entry) { list = append(list, &asked{Summary: e.Summary, pid: e.PID}) }
 	if len(a.Doms) > 0 {
 		for _, d := range a.Doms {
-			if e := dr.byUUID[d.UUID]; e != nil && !e.pending && e.fits(a.Flags&statsFilters) {
+			if e := dr.Find(d.UUID); e != nil && e.fits(a.Flags&statsFilters) {
 				take(e)
 			}
 		}

@@ -38,7 +38,7 @@ func (dr *driver) defineDoc(ctx actor.Context, r *call.Request, xml string, flag
 		if err != nil {
 			return err
 		}
-		ctx.Send(e.pid, &define{req: r, doc: newDocument(def, &dr.shared.xmlEnv)})
+		ctx.Send(e.PID, &define{req: r, doc: newDocument(def, &dr.shared.xmlEnv)})
 		return nil
 	})
 }
@@ -57,7 +57,7 @@ func (dr *driver) createDoc(ctx actor.Context, r *call.Request, xml string, flag
 		if err != nil {
 			return err
 		}
-		ctx.Send(e.pid, &create{req: r, doc: newDocument(def, &dr.shared.xmlEnv), flags: flags})
+		ctx.Send(e.PID, &create{req: r, doc: newDocument(def, &dr.shared.xmlEnv), flags: flags})
 		return nil
 	})
 }
@@ -85,7 +85,7 @@ func (dr *driver) parse(ctx actor.Context, r *call.Request, xml string, validate
 // target finds the domain that a document is about, or makes one, by libvirt's rules on names and UUIDs.
 func (dr *driver) target(ctx actor.Context, def *libvirtxml.Domain, live bool) (*entry, error) {
 	uuid := parseUUID(def.UUID)
-	if e := dr.byUUID[uuid]; e != nil {
+	if e := dr.ByUUID[uuid]; e != nil {
 		if e.Name != def.Name {
 			return nil, liberr.New(liberr.FromDomain, liberr.OperationFailed, "domain '%s' is already defined with uuid %s", e.Name, uuid)
 		}
@@ -94,14 +94,14 @@ func (dr *driver) target(ctx actor.Context, def *libvirtxml.Domain, live bool) (
 		}
 		return e, nil
 	}
-	if e := dr.byName[def.Name]; e != nil {
+	if e := dr.ByName[def.Name]; e != nil {
 		return nil, liberr.New(liberr.FromDomain, liberr.OperationFailed, "domain '%s' already exists with uuid %s", def.Name, e.UUID)
 	}
 	e, err := dr.spawn(ctx, def.Name, uuid, &seed{fresh: true})
 	if err != nil {
 		return nil, err
 	}
-	e.pending = true
+	e.Pending = true
 	return e, nil
 }
 
@@ -110,8 +110,8 @@ func (dr *driver) rename(ctx actor.Context, r *call.Request, a *protocol.DomainR
 	if err := call.CheckFlags(a.Flags, 0, liberr.FromQemu, "qemuDomainRename"); err != nil {
 		return err
 	}
-	e := dr.byUUID[a.Dom.UUID]
-	if e == nil || e.pending {
+	e := dr.Find(a.Dom.UUID)
+	if e == nil {
 		return noDomain(a.Dom.UUID, a.Dom.Name)
 	}
 	name := ""
@@ -125,10 +125,10 @@ func (dr *driver) rename(ctx actor.Context, r *call.Request, a *protocol.DomainR
 		return liberr.New(liberr.FromXML, liberr.XMLError, "name %s cannot contain '/'", name)
 	case name == e.Name:
 		return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "Can't rename domain to itself")
-	case dr.byName[name] != nil:
+	case dr.ByName[name] != nil:
 		return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "domain with name '%s' already exists", name)
 	}
-	dr.byName[name] = e
-	ctx.Send(e.pid, &rename{req: r, name: name})
+	dr.ByName[name] = e
+	ctx.Send(e.PID, &rename{req: r, name: name})
 	return nil
 }

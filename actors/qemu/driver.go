@@ -16,7 +16,6 @@ import (
 	"virtree/actors/internal/lease"
 	"virtree/actors/qemu/caps"
 	"virtree/actors/qemu/domxml"
-	"virtree/supervisors"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
@@ -24,49 +23,29 @@ import (
 // driver is the branch actor: the index of all domains, one actor below it for each. It answers lookups
 // and lists from the index and forwards what concerns one domain to that domain.
 type driver struct {
-	shared                *shared
-	*supervisors.Children // one per domain
-	bus                   branch.Bus
-	byUUID                map[protocol.UUID]*entry
-	byName                map[string]*entry // also names that a rename or a definition under way has reserved
-	byID                  map[int32]*entry
-	byChild               map[string]*entry
-	desk                  branch.Desk
+	shared *shared
+	*branch.Index[*entry]
+	bus  branch.Bus
+	byID map[int32]*entry
+	desk branch.Desk
 }
 
 // entry is one domain as the index knows it.
 type entry struct {
+	branch.Object
 	Summary
-	pid     *actor.PID // the domain's actor, or what answers in its place
-	child   string     // its name among the branch's children
-	pending bool       // made for a definition that is not stored yet: nobody may see it
 }
 
 // New makes the qemu branch.
 func New(env *branch.Env, conf Config) actor.Producer {
 	s := newShared(env, conf)
 	return func() actor.Actor {
-		dr := &driver{
-			shared: s, byChild: map[string]*entry{}, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byID: map[int32]*entry{},
+		return &driver{
+			shared: s, Index: branch.NewIndex[*entry](env, liberr.FromQemu, "domain"), byID: map[int32]*entry{},
 			desk: branch.NewDesk(liberr.FromQemu, "qemu driver"), bus: branch.Bus{Hold: env.Hold},
 		}
-		dr.Children = supervisors.NewChildren(supervisors.Config{
-			Log: env.Log, Observer: lateObserver{s}, Refuse: kit.Refuse, Domain: liberr.FromQemu,
-			Props: kit.PropsOptions(), Changed: dr.childChanged,
-		})
-		return dr
 	}
 }
-
-// lateObserver sees into the actor system, which is not there yet when the branch is made.
-type lateObserver struct{ *shared }
-
-func (o lateObserver) Actors() []supervisors.ActorInfo { return kit.Observe(o.system).Actors() }
-func (o lateObserver) Actor(id string) (supervisors.ActorInfo, bool) {
-	return kit.Observe(o.system).Actor(id)
-}
-func (o lateObserver) Jobs() []supervisors.JobInfo { return kit.Observe(o.system).Jobs() }
-func (o lateObserver) Abandon(id string) bool      { return kit.Observe(o.system).Abandon(id) }
 
 func newShared(env *branch.Env, conf Config) *shared {
 	s := &shared{env: env, conf: conf}
@@ -91,7 +70,7 @@ func newShared(env *branch.Env, conf Config) *shared {
 
 // Receive is the branch's table of contents.
 func (dr *driver) Receive(ctx actor.Context) {
-	if dr.Handle(ctx) || dr.desk.Receive(ctx) || dr.bus.Receive(ctx) {
+	if dr.Index.Receive(ctx) || dr.desk.Receive(ctx) || dr.bus.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
@@ -128,62 +107,34 @@ func (dr *driver) call(ctx actor.Context, c *call.Call) {
 // forward passes a call to the domain that its arguments name.
 func (dr *driver) forward(ctx actor.Context, c *call.Call) {
 	uuid, ok := c.Proc.PeekUUID(c.Args)
-	if !ok {
-		call.CloseFDs(c.FDs)
-		call.NewRequest(ctx, c).Fail(liberr.New(liberr.FromRPC, liberr.RPC, "Unable to decode message payload"))
-		return
-	}
-	e := dr.byUUID[uuid]
-	if e == nil || e.pending {
+	e := dr.Find(uuid)
+	var err error
+	switch {
+	case !ok:
+		err = liberr.New(liberr.FromRPC, liberr.RPC, "Unable to decode message payload")
+	case e == nil:
 		name, _ := c.Proc.PeekName(c.Args)
-		call.CloseFDs(c.FDs)
-		call.NewRequest(ctx, c).Fail(noDomain(uuid, name))
-		return
+		err = noDomain(uuid, name)
 	}
-	ctx.Forward(e.pid)
+	dr.Forward(ctx, c, e, err)
 }
 
 // spawn makes a domain's actor.
 func (dr *driver) spawn(ctx actor.Context, name string, uuid protocol.UUID, s *seed) (*entry, error) {
 	parent, shared := ctx.Self(), dr.shared
 	first := s
-	props := kit.Props(func() actor.Actor {
+	produce := func() actor.Actor {
 		given := first
 		first = nil // a restarted domain reads its state from disk
 		return newDomain(shared, parent, uuid, name, given)
-	}, kit.Kind("domain"))
-	child := uuid.String()
-	for n := 2; dr.byChild[child] != nil || dr.taken(child); n++ { // a predecessor is still on its way out
-		child = uuid.String() + "." + itoa(n)
 	}
-	e := &entry{Summary: Summary{Name: name, UUID: uuid, ID: -1, State: lifeShutoff.State}, child: child}
-	dr.byChild[child] = e
-	pid, err := dr.Start(ctx, supervisors.Child{Name: child, Props: props})
-	if err != nil {
-		delete(dr.byChild, child)
-		return nil, liberr.New(liberr.FromQemu, liberr.InternalError, "cannot manage domain '%s'", name).WithCause(err)
-	}
-	e.pid = pid
-	dr.byUUID[uuid], dr.byName[name] = e, e
-	return e, nil
-}
-
-func (dr *driver) taken(child string) bool {
-	_, state, _ := dr.Lookup(child)
-	return state != supervisors.Gone && state != 0
-}
-
-// childChanged keeps the way to a domain up to date: its actor may have been replaced, or somebody answers
-// in its place.
-func (dr *driver) childChanged(_ actor.Context, c supervisors.Change) {
-	if e := dr.byChild[c.Name]; e != nil && c.PID != nil {
-		e.pid = c.PID
-	}
+	e := &entry{Summary: Summary{Name: name, UUID: uuid, ID: -1, State: lifeShutoff.State}}
+	return e, dr.Manage(ctx, e, name, uuid, produce)
 }
 
 // update takes a domain's news into the index.
 func (dr *driver) update(s Summary) {
-	e := dr.byUUID[s.UUID]
+	e := dr.ByUUID[s.UUID]
 	if e == nil {
 		return
 	}
@@ -195,26 +146,14 @@ func (dr *driver) update(s Summary) {
 			dr.byID[s.ID] = e
 		}
 	}
-	e.Summary, e.pending = s, false
+	e.Summary, e.Pending = s, false
 }
 
 // forget takes a domain out of the index and ends its actor.
 func (dr *driver) forget(ctx actor.Context, uuid protocol.UUID) {
-	e := dr.byUUID[uuid]
-	if e == nil {
-		return
-	}
-	delete(dr.byUUID, uuid)
-	delete(dr.byChild, e.child)
-	if dr.byID[e.ID] == e {
+	if e := dr.Forget(ctx, uuid); e != nil && dr.byID[e.ID] == e {
 		delete(dr.byID, e.ID)
 	}
-	for name, other := range dr.byName {
-		if other == e {
-			delete(dr.byName, name)
-		}
-	}
-	dr.Stop(ctx, e.child)
 }
 
 // renamed settles a rename: one of the two names is free.
@@ -223,8 +162,8 @@ func (dr *driver) renamed(m *renamed) {
 	if m.OK {
 		free = m.Old
 	}
-	if e := dr.byUUID[m.UUID]; e != nil && dr.byName[free] == e {
-		delete(dr.byName, free)
+	if e := dr.ByUUID[m.UUID]; e != nil && dr.ByName[free] == e {
+		delete(dr.ByName, free)
 		if m.OK {
 			e.Name = m.New
 		}
@@ -343,9 +282,9 @@ func (s *shared) scan() ([]*onDisk, error) {
 // autostart starts the domains that are marked for it, once per boot of the host.
 func (dr *driver) autostart(ctx actor.Context) {
 	dr.desk.OncePerBoot(ctx, dr.shared.env, "qemu", func(ctx actor.Context) {
-		for _, e := range dr.byUUID {
+		for _, e := range dr.ByUUID {
 			if e.Autostart {
-				ctx.Send(e.pid, &autostart{})
+				ctx.Send(e.PID, &autostart{})
 			}
 		}
 	})

@@ -1,7 +1,8 @@
 package qemu
 
 import (
-	"sort"
+	"slices"
+	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -16,16 +17,16 @@ import (
 func (e *entry) ref() protocol.Domain { return protocol.Domain{Name: e.Name, UUID: e.UUID, ID: e.ID} }
 
 func (dr *driver) lookupByName(_ actor.Context, _ *call.Request, a *protocol.DomainLookupByNameArgs) (*protocol.DomainLookupByNameRet, error) {
-	e := dr.byName[a.Name]
-	if e == nil || e.pending || e.Name != a.Name {
+	e := dr.FindName(a.Name)
+	if e == nil || e.Name != a.Name {
 		return nil, liberr.New(liberr.FromQemu, liberr.NoDomain, "no domain with matching name '%s'", a.Name)
 	}
 	return &protocol.DomainLookupByNameRet{Dom: e.ref()}, nil
 }
 
 func (dr *driver) lookupByUUID(_ actor.Context, _ *call.Request, a *protocol.DomainLookupByUUIDArgs) (*protocol.DomainLookupByUUIDRet, error) {
-	e := dr.byUUID[a.UUID]
-	if e == nil || e.pending {
+	e := dr.Find(a.UUID)
+	if e == nil {
 		return nil, liberr.New(liberr.FromQemu, liberr.NoDomain, "no domain with matching uuid '%s'", a.UUID)
 	}
 	return &protocol.DomainLookupByUUIDRet{Dom: e.ref()}, nil
@@ -41,7 +42,7 @@ func (dr *driver) lookupByID(_ actor.Context, _ *call.Request, a *protocol.Domai
 
 // known finds the domain of a call that the index answers.
 func (dr *driver) known(d protocol.Domain) (*entry, error) {
-	if e := dr.byUUID[d.UUID]; e != nil && !e.pending {
+	if e := dr.Find(d.UUID); e != nil {
 		return e, nil
 	}
 	return nil, noDomain(d.UUID, d.Name)
@@ -93,28 +94,15 @@ func (dr *driver) getAutostart(_ actor.Context, _ *call.Request, a *protocol.Dom
 
 // selected returns the visible domains that fit, in the order of their names.
 func (dr *driver) selected(fits func(*entry) bool) []*entry {
-	out := make([]*entry, 0, len(dr.byUUID))
-	for _, e := range dr.byUUID {
-		if !e.pending && fits(e) {
-			out = append(out, e)
-		}
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
-	return out
+	all := dr.Visible(fits)
+	slices.SortFunc(all, func(a, b *entry) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 func isActive(e *entry) bool   { return e.Active() }
 func isInactive(e *entry) bool { return !e.Active() }
 
-func (dr *driver) count(fits func(*entry) bool) int32 {
-	n := int32(0)
-	for _, e := range dr.byUUID {
-		if !e.pending && fits(e) {
-			n++
-		}
-	}
-	return n
-}
+func (dr *driver) count(fits func(*entry) bool) int32 { return int32(len(dr.Visible(fits))) }
 
 func (dr *driver) numOfDomains(actor.Context, *call.Request, *protocol.Void) (*protocol.ConnectNumOfDomainsRet, error) {
 	return &protocol.ConnectNumOfDomainsRet{Num: dr.count(isActive)}, nil

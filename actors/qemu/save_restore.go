@@ -82,7 +82,7 @@ func (dr *driver) restoreFrom(ctx actor.Context, r *call.Request, path, dxml str
 			r.Fail(liberr.From(liberr.FromQemu, err))
 			return
 		}
-		ctx.Send(e.pid, &create{req: r, doc: newDocument(def, &dr.shared.xmlEnv), from: &restoring{path: path, flags: flags}})
+		ctx.Send(e.PID, &create{req: r, doc: newDocument(def, &dr.shared.xmlEnv), from: &restoring{path: path, flags: flags}})
 	})
 	return nil
 }

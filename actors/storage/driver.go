@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -12,7 +11,6 @@ import (
 	"virtree/actors/storage/apart"
 	"virtree/actors/storage/backend"
 	"virtree/actors/storage/def"
-	"virtree/supervisors"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
@@ -21,25 +19,19 @@ const from = liberr.FromStorage
 
 // driver is the branch actor: the index of all pools and of their volumes, one actor below it for each pool.
 type driver struct {
-	env                   *branch.Env
-	host                  *backend.Host
-	backends              func(*def.Pool) (backend.Backend, error)
-	system                *systemObserver
-	*supervisors.Children // one per pool
-	bus                   branch.Bus
-	byUUID                map[protocol.UUID]*entry
-	byName                map[string]*entry
-	byChild               map[string]*entry
-	paths, keys           map[string]place // keys has those that are not their volume's path
-	desk                  branch.Desk
+	env      *branch.Env
+	host     *backend.Host
+	backends func(*def.Pool) (backend.Backend, error)
+	*branch.Index[*entry]
+	bus         branch.Bus
+	paths, keys map[string]place // keys has those that are not their volume's path
+	desk        branch.Desk
 }
 
 // entry is one pool as the index knows it.
 type entry struct {
+	branch.Object
 	summary
-	pid     *actor.PID // the pool's actor, or what answers in its place
-	child   string     // its name among the branch's children
-	pending bool       // made for a definition that is not stored yet: nobody may see it
 }
 
 // target is a pool's actor.
@@ -55,16 +47,6 @@ type place struct {
 	key  string
 }
 
-// systemObserver sees into the actor system, which is not there yet when the branch is made.
-type systemObserver struct{ *actor.ActorSystem }
-
-func (o *systemObserver) Actors() []supervisors.ActorInfo { return kit.Observe(o.ActorSystem).Actors() }
-func (o *systemObserver) Actor(id string) (supervisors.ActorInfo, bool) {
-	return kit.Observe(o.ActorSystem).Actor(id)
-}
-func (o *systemObserver) Jobs() []supervisors.JobInfo { return kit.Observe(o.ActorSystem).Jobs() }
-func (o *systemObserver) Abandon(id string) bool      { return kit.Observe(o.ActorSystem).Abandon(id) }
-
 // New makes the branch actor.
 func New(env *branch.Env) actor.Producer {
 	host := hostOf(env)
@@ -78,20 +60,16 @@ func hostOf(env *branch.Env) *backend.Host {
 
 func newWith(env *branch.Env, backends func(*def.Pool) (backend.Backend, error)) actor.Producer {
 	return func() actor.Actor {
-		d := &driver{
-			env: env, host: hostOf(env), backends: backends, system: &systemObserver{}, byUUID: map[protocol.UUID]*entry{}, byName: map[string]*entry{}, byChild: map[string]*entry{},
+		return &driver{
+			env: env, host: hostOf(env), backends: backends, Index: branch.NewIndex[*entry](env, from, "pool"),
 			paths: map[string]place{}, keys: map[string]place{}, desk: branch.NewDesk(from, "storage driver"), bus: branch.Bus{Hold: env.Hold},
 		}
-		d.Children = supervisors.NewChildren(supervisors.Config{
-			Log: env.Log, Observer: d.system, Refuse: kit.Refuse, Domain: from, Props: kit.PropsOptions(), Changed: d.childChanged,
-		})
-		return d
 	}
 }
 
 // Receive is the branch's table of contents.
 func (d *driver) Receive(ctx actor.Context) {
-	if d.Handle(ctx) || d.desk.Receive(ctx) || d.bus.Receive(ctx) {
+	if d.Index.Receive(ctx) || d.desk.Receive(ctx) || d.bus.Receive(ctx) {
 		return
 	}
 	switch m := ctx.Message().(type) {
@@ -106,7 +84,6 @@ func (d *driver) Receive(ctx actor.Context) {
 	case *forgotten:
 		d.forget(ctx, m.UUID)
 	case *actor.Started:
-		d.system.ActorSystem = ctx.ActorSystem()
 		d.load(ctx)
 	default:
 		kit.Unhandled(ctx, m)
@@ -126,10 +103,6 @@ func (d *driver) call(ctx actor.Context, c *call.Call) {
 
 // forward passes a call to its pool, which calls on pools name by UUID, calls on volumes by name.
 func (d *driver) forward(ctx actor.Context, c *call.Call) {
-	fail := func(err error) {
-		call.CloseFDs(c.FDs)
-		call.NewRequest(ctx, c).Fail(err)
-	}
 	name, ok := c.Proc.PeekName(c.Args)
 	var e *entry
 	var err error
@@ -138,28 +111,25 @@ func (d *driver) forward(ctx actor.Context, c *call.Call) {
 	} else {
 		e, err = d.findName(name)
 	}
-	switch {
-	case !ok:
-		fail(liberr.New(liberr.FromRPC, liberr.RPC, "Unable to decode message payload"))
-	case err != nil:
+	if !ok {
+		err = liberr.New(liberr.FromRPC, liberr.RPC, "Unable to decode message payload")
+	} else if err != nil {
 		if first := earlyCheck(c); first != nil {
 			err = first
 		}
-		fail(err)
-	default:
-		ctx.Forward(e.pid)
 	}
+	d.Forward(ctx, c, e, err)
 }
 
 func (d *driver) find(p protocol.StoragePool) (*entry, error) {
-	if e := d.byUUID[p.UUID]; e != nil && !e.pending {
+	if e := d.Find(p.UUID); e != nil {
 		return e, nil
 	}
 	return nil, liberr.New(from, liberr.NoStoragePool, "no storage pool with matching uuid '%s' (%s)", p.UUID, p.Name)
 }
 
 func (d *driver) findName(name string) (*entry, error) {
-	if e := d.byName[name]; e != nil && !e.pending {
+	if e := d.FindName(name); e != nil {
 		return e, nil
 	}
 	return nil, missingName(name)
@@ -177,47 +147,23 @@ func (d *driver) spawn(ctx actor.Context, p *def.Pool, s *seed) (*entry, error) 
 	}
 	env, parent := d.env, ctx.Self()
 	fresh := s == nil
-	props := kit.Props(func() actor.Actor {
+	produce := func() actor.Actor {
 		given, isFresh := s, fresh
 		s, fresh = nil, false // a restarted pool reads its state from disk
 		return newPool(env, parent, p, b, given, isFresh)
-	}, kit.Kind("pool"))
-	child := p.UUID.String()
-	for n := 2; d.byChild[child] != nil || d.taken(child); n++ { // a predecessor is still on its way out
-		child = p.UUID.String() + "." + strconv.Itoa(n)
 	}
-	e := &entry{summary: summary{UUID: p.UUID, Def: p}, child: child, pending: fresh}
-	d.byChild[child] = e
-	pid, err := d.Start(ctx, supervisors.Child{Name: child, Props: props})
-	if err != nil {
-		delete(d.byChild, child)
-		return nil, liberr.New(from, liberr.InternalError, "cannot manage storage pool '%s'", p.Name).WithCause(err)
-	}
-	e.pid = pid
-	d.byUUID[p.UUID], d.byName[p.Name] = e, e
-	return e, nil
-}
-
-func (d *driver) taken(child string) bool {
-	_, state, _ := d.Lookup(child)
-	return state != supervisors.Gone && state != 0
-}
-
-// childChanged keeps the way to a pool up to date: its actor may have been replaced, or somebody answers in its place.
-func (d *driver) childChanged(_ actor.Context, c supervisors.Change) {
-	if e := d.byChild[c.Name]; e != nil && c.PID != nil {
-		e.pid = c.PID
-	}
+	e := &entry{Object: branch.Object{Pending: fresh}, summary: summary{UUID: p.UUID, Def: p}}
+	return e, d.Manage(ctx, e, p.Name, p.UUID, produce)
 }
 
 func (d *driver) update(s summary) {
-	if e := d.byUUID[s.UUID]; e != nil {
-		e.summary, e.pending = s, false
+	if e := d.ByUUID[s.UUID]; e != nil {
+		e.summary, e.Pending = s, false
 	}
 }
 
 func (d *driver) volumesChanged(m *volumesChanged) {
-	e := d.byUUID[m.Pool]
+	e := d.ByUUID[m.Pool]
 	if e == nil {
 		return
 	}
@@ -253,15 +199,9 @@ func (d *driver) dropVolumes(e *entry) {
 
 // forget takes a pool out of the index and ends its actor.
 func (d *driver) forget(ctx actor.Context, uuid protocol.UUID) {
-	e := d.byUUID[uuid]
-	if e == nil {
-		return
+	if e := d.Forget(ctx, uuid); e != nil {
+		d.dropVolumes(e)
 	}
-	d.dropVolumes(e)
-	delete(d.byUUID, uuid)
-	delete(d.byName, e.Def.Name)
-	delete(d.byChild, e.child)
-	d.Stop(ctx, e.child)
 }
 
 // job runs blocking work of the branch itself.
@@ -303,9 +243,9 @@ func (d *driver) load(ctx actor.Context) {
 // autostart starts the pools that are marked for it, once per boot of the host.
 func (d *driver) autostart(ctx actor.Context) {
 	d.desk.OncePerBoot(ctx, d.env, "storage", func(ctx actor.Context) {
-		for _, e := range d.byUUID {
+		for _, e := range d.ByUUID {
 			if e.Autostart {
-				ctx.Send(e.pid, &autostart{})
+				ctx.Send(e.PID, &autostart{})
 			}
 		}
 	})

@@ -2,7 +2,7 @@ package storage
 
 import (
 	"context"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -21,13 +21,8 @@ func (e *entry) ref() protocol.StoragePool {
 
 // visible returns the pools by name.
 func (d *driver) visible() []*entry {
-	all := make([]*entry, 0, len(d.byUUID))
-	for _, e := range d.byUUID {
-		if !e.pending {
-			all = append(all, e)
-		}
-	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Def.Name < all[j].Def.Name })
+	all := d.Visible(func(*entry) bool { return true })
+	slices.SortFunc(all, func(a, b *entry) int { return strings.Compare(a.Def.Name, b.Def.Name) })
 	return all
 }
 
@@ -114,7 +109,7 @@ func (d *driver) lookupByName(_ actor.Context, _ *call.Request, a *protocol.Stor
 }
 
 func (d *driver) lookupByUUID(_ actor.Context, _ *call.Request, a *protocol.StoragePoolLookupByUUIDArgs) (*protocol.StoragePoolLookupByUUIDRet, error) {
-	if e := d.byUUID[a.UUID]; e != nil && !e.pending {
+	if e := d.Find(a.UUID); e != nil {
 		return &protocol.StoragePoolLookupByUUIDRet{Pool: e.ref()}, nil
 	}
 	return nil, liberr.New(from, liberr.NoStoragePool, "no storage pool with matching uuid '%s'", a.UUID)
@@ -248,12 +243,12 @@ func (d *driver) target(ctx actor.Context, p *def.Pool, start bool) (*entry, err
 	if _, err := backend.For(p.Kind); err != nil {
 		return nil, err
 	}
-	for _, e := range d.byUUID {
+	for _, e := range d.ByUUID {
 		if e.Def.Name != p.Name && e.Def.Conflicts(p) {
 			return nil, liberr.New(from, liberr.OperationFailed, "Storage source conflict with pool: '%s'", e.Def.Name)
 		}
 	}
-	if e := d.byUUID[p.UUID]; e != nil {
+	if e := d.ByUUID[p.UUID]; e != nil {
 		switch {
 		case e.Def.Name != p.Name:
 			return nil, liberr.New(from, liberr.OperationFailed, "pool '%s' is already defined with uuid %s", e.Def.Name, e.UUID)
@@ -262,7 +257,7 @@ func (d *driver) target(ctx actor.Context, p *def.Pool, start bool) (*entry, err
 		}
 		return e, nil
 	}
-	if e := d.byName[p.Name]; e != nil {
+	if e := d.ByName[p.Name]; e != nil {
 		return nil, liberr.New(from, liberr.OperationFailed, "pool '%s' already exists with uuid %s", p.Name, e.UUID)
 	}
 	return d.spawn(ctx, p, nil)
@@ -275,7 +270,7 @@ func (d *driver) define(ctx actor.Context, r *call.Request, a *protocol.StorageP
 	return d.read(ctx, r, a.XML, a.Flags&virt.StoragePoolDefineValidate != 0, func(ctx actor.Context, p *def.Pool) error {
 		e, err := d.target(ctx, p, false)
 		if err == nil {
-			ctx.Send(e.pid, &define{req: r, def: p})
+			ctx.Send(e.PID, &define{req: r, def: p})
 		}
 		return err
 	})
@@ -288,7 +283,7 @@ func (d *driver) create(ctx actor.Context, r *call.Request, a *protocol.StorageP
 	return d.read(ctx, r, a.XML, false, func(ctx actor.Context, p *def.Pool) error {
 		e, err := d.target(ctx, p, true)
 		if err == nil {
-			ctx.Send(e.pid, &create{req: r, def: p, flags: a.Flags})
+			ctx.Send(e.PID, &create{req: r, def: p, flags: a.Flags})
 		}
 		return err
 	})
@@ -307,6 +302,6 @@ func (d *driver) clone(ctx actor.Context, r *call.Request, a *protocol.StorageVo
 	if err != nil {
 		return err
 	}
-	ctx.Send(source.pid, &lend{volume: a.Clonevol.Name, req: r, to: target{to.UUID, to.pid}, borrow: &borrow{req: r, args: a}})
+	ctx.Send(source.PID, &lend{volume: a.Clonevol.Name, req: r, to: target{to.UUID, to.PID}, borrow: &borrow{req: r, args: a}})
 	return nil
 }
