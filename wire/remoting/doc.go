@@ -22,6 +22,9 @@
 //	 '----------------------------------------'
 //	   EOF, protocol error, missed heartbeats
 //
+// There are heartbeats only while somebody waits for the peer: the kernel tells when it dies, and that it was stopped
+// matters to nobody else. An idle link wakes neither side.
+//
 // Two nodes that dial each other at the same moment keep the connection which the smaller address
 // dialled. A node that dials again has lost its old connection, whether or not the other side has
 // noticed: the epoch in its hello says so, and the other side drops the old one first.

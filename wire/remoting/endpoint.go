@@ -148,6 +148,7 @@ func (ep *endpoint) queue(h *header, buf *buffer, fds []int, target *actor.PID, 
 	}
 	ep.out.add(buf, fds)
 	ep.flush()
+	ep.node.await()
 	return nil
 }
 
@@ -212,11 +213,11 @@ func (ep *endpoint) flush() {
 		return
 	}
 	l.flushing = true
-	l.spoke = true
 	now := time.Now()
 	if now.Sub(l.lastFlush) < eager {
 		ep.mu.Unlock()
 		l.kick()
+		ep.node.await()
 		return
 	}
 	l.lastFlush = now
@@ -241,6 +242,7 @@ func (ep *endpoint) flush() {
 	}
 	ep.mu.Unlock()
 	l.kick()
+	ep.node.await()
 }
 
 // SendSystemMessage is how protoactor watches, unwatches and tells watchers.

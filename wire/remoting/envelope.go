@@ -14,7 +14,7 @@ type kind uint8
 const (
 	kindHello      kind = iota + 1 // payload: hello
 	kindReject                     // code, payload: text. The listener's answer to a hello it does not like
-	kindPing                       // nothing
+	kindPing                       // a sign of life; with flagRequest: answer with one
 	kindUser                       // a message for an actor's mailbox
 	kindMulti                      // the same for each of targets
 	kindWatch                      // target: watchee, sender: watcher
@@ -25,7 +25,7 @@ const (
 )
 
 const (
-	flagRequest = 1 << iota // serial is a RequestSerial
+	flagRequest = 1 << iota // serial is a RequestSerial; a ping wants one back
 	flagReply               // serial is a ReplySerial
 )
 

@@ -16,7 +16,7 @@ type hello struct {
 	Address     string
 	Incarnation uint64        // of the node
 	Epoch       uint64        // counts the links to this peer that the node has lost
-	Heartbeat   time.Duration // how often the node speaks at least
+	Heartbeat   time.Duration // how often the node asks for a sign of life
 	Types       []typeName    // position = number in frames
 }
 

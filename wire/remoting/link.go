@@ -31,8 +31,7 @@ type link struct {
 	flushing  bool
 	rest      chunk // sent in part, for the writer; no buf: none
 	lastFlush time.Time
-	spoke     bool // since the last tick
-	missed    int  // ticks in a row without a byte from the peer
+	missed    int // ticks in a row without a byte from the peer, while somebody waited
 
 	heard atomic.Bool             // since the last tick
 	cause atomic.Pointer[Failure] // why it ended; set once, before the connection is closed
@@ -113,7 +112,6 @@ func (l *link) writeOne() bool {
 			return false
 		}
 	}
-	l.spoke = true
 	ep.mu.Unlock()
 
 	_, err := l.send(&c, true)
@@ -207,6 +205,9 @@ func (l *link) handle(e *envelope, fds []int, owned bool) error {
 	defer l.node.survive("delivery")
 	switch e.kind {
 	case kindPing:
+		if e.flags&flagRequest != 0 {
+			l.ep.post(&header{kind: kindPing}, "")
+		}
 	case kindUser, kindMulti:
 		l.onMessage(e, fds, owned)
 	case kindWatch:

@@ -142,35 +142,46 @@ func (ep *endpoint) close() {
 	r.settle(ep, reason)
 }
 
-// tick is the heartbeat: it speaks if nobody else has, and counts the peer's silence.
-func (ep *endpoint) tick(now time.Time) {
+// tick is the heartbeat: it asks a peer that is waited for and says nothing for a sign of life, and counts its silence.
+// It reports whether the peer is waited for.
+func (ep *endpoint) tick(now time.Time) (waiting bool) {
 	o := &ep.node.opts
 	ep.mu.Lock()
 	ep.sweep(now)
 	l := ep.link
-	if l == nil {
+	waiting = ep.waitedFor()
+	if l == nil || !waiting {
+		if l != nil {
+			l.missed = 0
+		}
 		ep.mu.Unlock()
-		return
+		return waiting
 	}
 	// Counted in ticks, not by the clock: after a pause of this process the peer has its full time again.
 	l.missed++
 	if l.heard.Swap(false) {
 		l.missed = 0
+		ep.mu.Unlock()
+		return true
 	}
 	period := max(o.Heartbeat, l.peer.Heartbeat)
 	if limit := time.Duration(o.Misses) * period; time.Duration(l.missed)*o.Heartbeat >= limit {
 		ep.mu.Unlock()
 		l.fail(failure(Lost, "%s has been silent for %s", ep.address, limit))
-		return
+		return true
 	}
-	silent := !l.spoke
-	l.spoke = false
-	if !silent {
-		ep.mu.Unlock()
-		return
-	}
-	h := header{kind: kindPing}
+	h := header{kind: kindPing, flags: flagRequest}
 	buf := newBuffer()
 	buf.b = h.appendFrame(buf.b, "")
 	ep.postLocked(buf)
+	return true
+}
+
+// waitedFor tells, with the mutex held, whether somebody waits for this peer: for an answer, or for it to read.
+func (ep *endpoint) waitedFor() bool { return len(ep.calls) > 0 || ep.out.messages > 0 }
+
+func (ep *endpoint) isWaitedFor() bool {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	return ep.waitedFor()
 }

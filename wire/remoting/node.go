@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -34,6 +35,8 @@ type Node struct {
 	ctx         context.Context // ends with Close
 	cancel      context.CancelFunc
 	running     sync.WaitGroup // goroutines of the node
+	beating     atomic.Bool    // the heartbeat ticks
+	awaited     chan struct{}  // wakes it; holds one token
 
 	mu        sync.RWMutex
 	endpoints map[string]*endpoint // by address
@@ -74,6 +77,7 @@ func Start(system *actor.ActorSystem, opts Options) (*Node, error) {
 		address:     system.Address(),
 		incarnation: random(),
 		listener:    opts.Listener,
+		awaited:     make(chan struct{}, 1),
 		endpoints:   map[string]*endpoint{},
 	}
 	if n.listener == nil && opts.Path != "" {
@@ -238,18 +242,56 @@ func (n *Node) Close(ctx context.Context) {
 	n.running.Wait()
 }
 
-// heartbeat ticks for all links: one goroutine and one timer, however many peers there are.
+// heartbeat ticks for all links, one goroutine and one timer however many peers there are, as long as somebody waits for
+// one of them. A peer that dies is reported by the kernel; only one that was stopped has to be found out, and that matters to
+// nobody who does not wait. So a process at rest is not woken.
 func (n *Node) heartbeat() {
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-n.awaited:
+		}
+		if !n.beat() {
+			return
+		}
+	}
+}
+
+// beat ticks until nobody waits any more; false: the node is closed.
+func (n *Node) beat() bool {
+	n.beating.Store(true)
 	tick := time.NewTicker(n.opts.Heartbeat)
 	defer tick.Stop()
 	for {
 		select {
 		case <-n.ctx.Done():
-			return
+			return false
 		case now := <-tick.C:
+			waiting := false
 			for _, ep := range n.all() {
-				ep.tick(now)
+				waiting = ep.tick(now) || waiting
+			}
+			if !waiting {
+				n.beating.Store(false)
+				for _, ep := range n.all() { // who came after its tick still saw us beating
+					if ep.isWaitedFor() {
+						n.await()
+					}
+				}
+				return true
 			}
 		}
+	}
+}
+
+// await makes sure that the heartbeat goes on. It is called when the endpoint's tables already show that it is waited for.
+func (n *Node) await() {
+	if n.beating.Load() {
+		return
+	}
+	select {
+	case n.awaited <- struct{}{}:
+	default:
 	}
 }

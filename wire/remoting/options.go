@@ -37,8 +37,9 @@ type Options struct {
 	// for: half the latency. Default: none.
 	Dispatcher *dispatch.Dispatcher
 
-	// Heartbeat is how often an idle link says that it lives, Misses how many such periods
-	// without a byte from the peer end the link. Default: 2 s and 3.
+	// While a peer is waited for, for an answer or for it to read what was sent, Heartbeat is how often it is asked for a sign of
+	// life if it sends nothing by itself; Misses such periods without a byte end the link. A link that nobody waits on
+	// is silent. Default: 2 s and 3.
 	Heartbeat time.Duration
 	Misses    int
 	// DialTimeout bounds connecting and the handshake, and so how long a message waits for a link. Default: 5 s.
