@@ -49,7 +49,8 @@ type episode struct {
 	looked  bool // in this sweep
 }
 
-// Run sweeps until ctx ends.
+// Run sweeps until ctx ends. While no actor is busy and none is sent anything it sleeps: an idle process has no timer
+// of its watchdog's.
 func (w *Watchdog) Run(ctx context.Context) {
 	w.defaults()
 	t := time.NewTicker(w.Every)
@@ -59,7 +60,17 @@ func (w *Watchdog) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			w.sweep()
+		}
+		traffic := mailbox.Traffic() // before the look: what is sent after it closes the channel
+		if w.sweep() || traffic == nil {
+			continue
+		}
+		t.Stop()
+		select {
+		case <-ctx.Done():
+			return
+		case <-traffic:
+			t.Reset(w.Every)
 		}
 	}
 }
@@ -81,12 +92,14 @@ func (w *Watchdog) defaults() {
 	}
 }
 
-func (w *Watchdog) sweep() {
+// sweep looks at all actors once, and tells whether any was in a message.
+func (w *Watchdog) sweep() (anyBusy bool) {
 	w.defaults()
 	var all stacks // taken once per sweep, and only when there is news
 	abandoned := 0
 	for _, m := range mailbox.RegistryOf(w.System).All() {
 		busy, message := m.BusyFor()
+		anyBusy = anyBusy || busy > 0
 		limit := m.SlowAfter()
 		if limit == 0 {
 			limit = w.Slow
@@ -130,6 +143,7 @@ func (w *Watchdog) sweep() {
 		}
 		e.looked = false
 	}
+	return anyBusy
 }
 
 func (w *Watchdog) report(e *episode) {

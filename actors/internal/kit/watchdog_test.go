@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
+	"virtree/actors/internal/mailbox"
 	"virtree/supervisors"
 )
 
@@ -137,4 +139,33 @@ func TestWatchdogKeepsTheLimitOfTheKind(t *testing.T) {
 	w := &Watchdog{System: system, Log: zerolog.Nop(), Slow: time.Nanosecond, OnSlow: func(s Stuck) { t.Errorf("reported %+v", s) }}
 	w.sweep()
 	close(s.leave)
+}
+
+// Without traffic the watchdog sleeps. The first message wakes it, and it stays awake as long as an actor does not come
+// back, however quiet the rest is.
+func TestWatchdogSleepsWhenNothingHappens(t *testing.T) {
+	eventually(t, "quiet", func() bool { return mailbox.Traffic() != nil })
+	system, _ := newSystem()
+	reports, backs := make(chan Stuck, 1), make(chan Stuck, 1)
+	w := &Watchdog{System: system, Log: zerolog.Nop(), Every: 5 * time.Millisecond, Slow: time.Second, Abandon: -1,
+		OnSlow: func(s Stuck) { reports <- s }, OnBack: func(s Stuck) { backs <- s }}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); w.Run(ctx) }()
+	pid := system.Root.Spawn(Func(func(c actor.Context) {
+		if s, ok := c.Message().(stall); ok {
+			stallHere(s)
+		}
+	}))
+	eventually(t, "quiet again", func() bool { return mailbox.Traffic() != nil })
+	s := stall{make(chan struct{}), make(chan struct{})}
+	system.Root.Send(pid, s)
+	within(t, s.enter, "the stall")
+	if r := within(t, reports, "the report"); r.PID.Id != pid.Id {
+		t.Errorf("reported %+v", r)
+	}
+	close(s.leave)
+	within(t, backs, "the return")
+	cancel()
+	within(t, done, "the end of the watchdog")
 }

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -10,13 +11,16 @@ import (
 // it again: an idle daemon has no timer ticking.
 const (
 	tick      = 50 * time.Millisecond // how much a stamp may be behind
-	quietEnds = 20                    // ticks without a message until the clock ends
+	quietEnds = 5                     // ticks without a message until the clock ends
 )
 
 var clock struct {
 	now    atomic.Int64 // nanoseconds since the epoch below
 	active atomic.Bool  // something was sent since the last tick
 	awake  atomic.Bool  // the goroutine runs
+
+	mu      sync.Mutex
+	started chan struct{} // closed at the next start; nil while nobody waits for it
 }
 
 var epoch = time.Now()
@@ -30,10 +34,20 @@ func stamp() int64 {
 		clock.active.Store(true)
 	}
 	if !clock.awake.Load() && clock.awake.CompareAndSwap(false, true) {
-		clock.now.Store(exact())
-		go runClock()
+		startClock()
 	}
 	return clock.now.Load()
+}
+
+func startClock() {
+	clock.now.Store(exact())
+	clock.mu.Lock()
+	if clock.started != nil {
+		close(clock.started)
+		clock.started = nil
+	}
+	clock.mu.Unlock()
+	go runClock()
 }
 
 func runClock() {
@@ -49,4 +63,22 @@ func runClock() {
 		}
 	}
 	clock.awake.Store(false)
+	if clock.active.Load() && clock.awake.CompareAndSwap(false, true) {
+		startClock() // for a message that still saw it awake
+	}
+}
+
+// Traffic returns a channel that is closed as soon as any actor of the process is sent something. It is nil while that
+// happens, and for a moment after. It is for those who look at actors at intervals: among actors of which none was busy
+// when there was no traffic, none can be stuck before there is.
+func Traffic() <-chan struct{} {
+	clock.mu.Lock()
+	defer clock.mu.Unlock()
+	if clock.awake.Load() {
+		return nil
+	}
+	if clock.started == nil {
+		clock.started = make(chan struct{})
+	}
+	return clock.started
 }
