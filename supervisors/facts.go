@@ -14,6 +14,7 @@ type Facts struct {
 	Title     string // for people: a domain's name where the actor's is its UUID
 	Kind      string
 	State     string
+	Life      string // what the object is in, in its own terms: a domain's is "running", "paused", "shut off" ...
 	Restarts  int
 	LastError string
 	Since     time.Time // of the state
@@ -25,6 +26,7 @@ type Facts struct {
 type board struct {
 	supervised sync.Map // id -> Facts, by the supervisor
 	own        sync.Map // id -> Facts, by the actor itself
+	troubles   troubles
 }
 
 var boardID = extensions.NextExtensionID()
@@ -55,4 +57,12 @@ func Forget(ctx actor.Context) { boardOf(ctx.ActorSystem()).own.Delete(ctx.Self(
 func (b *board) forget(id string) {
 	b.supervised.Delete(id)
 	b.own.Delete(id)
+}
+
+// Activity is the Life of an object that is active or not, in virsh's words.
+func Activity(active bool) string {
+	if active {
+		return "active"
+	}
+	return "inactive"
 }

@@ -19,6 +19,7 @@ type Node struct {
 	OSPid     int     `json:"pid,omitempty"`
 	State     string  `json:"state"`
 	For       float64 `json:"for,omitempty"`   // how long in that state
+	Life      string  `json:"life,omitempty"`  // what an object is in, in its own terms; a domain's as virsh calls it
 	Depth     int     `json:"depth"`           // messages waiting
 	Age       float64 `json:"age"`             // of the one that waits longest
 	Busy      float64 `json:"busy,omitempty"`  // how long the message in hand has taken
@@ -156,7 +157,7 @@ func (t *Tree) apply(nodes map[string]*Node, id string, f Facts, mustLive bool) 
 	}
 	n := t.node(nodes, id)
 	n.Title, n.Kind, n.State = cmp.Or(f.Title, n.Title), cmp.Or(f.Kind, n.Kind), overlay(n.State, f.State)
-	n.LastError = cmp.Or(f.LastError, n.LastError)
+	n.LastError, n.Life = cmp.Or(f.LastError, n.LastError), cmp.Or(f.Life, n.Life)
 	n.Restarts += f.Restarts
 	n.Abandoned = max(n.Abandoned, f.Abandoned)
 	n.OSPid = cmp.Or(f.OSPid, n.OSPid)

@@ -233,6 +233,7 @@ func (p *process) exited(ctx actor.Context, err error) {
 	}
 	p.lastErr = err
 	v := p.history.Fail(time.Now())
+	Report(ctx.ActorSystem(), Trouble{Kind: TroubleExit, Actor: ctx.Self().Id, Reason: fmt.Sprintf("process %d of %s: %v", pid, p.branch.Daemon, err)})
 	line := p.log().Int("pid", pid).Err(err).Dur("lived", lived).Int("failures", p.history.Total()).Dur("delay", v.Delay)
 	switch {
 	case !v.GiveUp:

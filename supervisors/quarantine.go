@@ -1,6 +1,7 @@
 package supervisors
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -25,6 +26,7 @@ func (c *Children) quarantine(ctx actor.Context, row *child) {
 		row.generation++ // an abandoned one holds the name
 	}
 	c.publish(ctx, row)
+	Report(ctx.ActorSystem(), Trouble{Kind: TroubleQuarantine, Actor: ctx.Self().Id + "/" + row.Name, Reason: fmt.Sprintf("failed %d times; at last: %v", row.history.Total(), row.lastErr)})
 	c.cfg.Changed(ctx, row.change())
 	if row.Restart.Parole > 0 {
 		later(ctx.ActorSystem(), ctx.Self(), row.Restart.Parole, &restartDue{c, row.Name, row.step})

@@ -47,6 +47,7 @@ func (c *Children) abandon(ctx actor.Context, row *child) bool {
 		c.byID[id] = row
 		return false
 	}
+	Report(ctx.ActorSystem(), Trouble{Kind: TroubleAbandoned, Actor: id, Reason: "does not come back; a successor takes its place"})
 	boardOf(ctx.ActorSystem()).supervised.Store(id, Facts{State: "abandoned", Since: time.Now()})
 	row.pid = nil
 	row.generation++

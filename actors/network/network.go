@@ -240,6 +240,7 @@ func (n *network) tell(ctx actor.Context) {
 		Name: n.name, UUID: n.uuid, Active: n.live != nil, Persistent: n.config != nil, Autostart: n.autostart,
 		Bridges: [2]string{ownBridgeName(n.config), ownBridgeName(n.liveDef())},
 	}})
+	supervisors.Describe(ctx, supervisors.Facts{Title: n.name, Kind: "network", Life: supervisors.Activity(n.live != nil)})
 }
 
 // forgetIfNothing ends a network that is neither defined nor active.

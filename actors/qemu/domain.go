@@ -222,6 +222,12 @@ func (d *domain) tell(ctx actor.Context) {
 		Persistent: d.config != nil, Autostart: d.autostart, Saved: d.saved, Snapshot: len(d.snaps.all) > 0,
 	}
 	ctx.Send(d.parent, &summaryChanged{s})
+	d.describe(ctx)
+}
+
+// describe says what the domain is and how it is, to whoever looks at the tree.
+func (d *domain) describe(ctx actor.Context) {
+	supervisors.Describe(ctx, supervisors.Facts{Title: d.name, Kind: "domain", Life: d.life.name()})
 }
 
 // forget ends a domain that is neither defined nor active.

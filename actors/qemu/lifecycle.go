@@ -14,6 +14,27 @@ import "virtree/wire/virt"
 //	   +--- crashed (on_crash=preserve keeps the process)
 type life struct{ State, Reason int32 }
 
+// name is the state as virsh calls it.
+func (l life) name() string {
+	switch l.State {
+	case virt.DomainRunning:
+		return "running"
+	case virt.DomainBlocked:
+		return "idle"
+	case virt.DomainPaused:
+		return "paused"
+	case virt.DomainShutdown:
+		return "in shutdown"
+	case virt.DomainShutoff:
+		return "shut off"
+	case virt.DomainCrashed:
+		return "crashed"
+	case virt.DomainPmsuspended:
+		return "pmsuspended"
+	}
+	return "no state"
+}
+
 // shutoff and the like are the states in which a domain comes to rest.
 var (
 	lifeShutoff = life{virt.DomainShutoff, virt.DomainShutoffUnknown}

@@ -46,6 +46,7 @@ func (d *domain) load(ctx actor.Context) {
 	if s != nil && s.status == "" {
 		d.config = storedDocument(s.config, &drv.xmlEnv)
 		d.autostart, d.saved, d.snaps = s.autostart, s.saved, s.snaps
+		d.describe(ctx)
 		d.meetEmulator(ctx, s.config)
 		return
 	}

@@ -289,6 +289,7 @@ func (p *pool) ref() protocol.StoragePool { return protocol.StoragePool{Name: p.
 // tell keeps the branch's view up to date.
 func (p *pool) tell(ctx actor.Context) {
 	ctx.Send(p.parent, &summaryChanged{summary{UUID: p.uuid, Def: p.def, Active: p.active, Persistent: p.persistent, Autostart: p.autostart}})
+	supervisors.Describe(ctx, supervisors.Facts{Title: p.name, Kind: "pool", Life: supervisors.Activity(p.active)})
 }
 
 func (p *pool) forget(ctx actor.Context) {

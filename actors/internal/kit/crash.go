@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"virtree/supervisors"
 	"virtree/wire/liberr"
 )
 
@@ -35,8 +37,22 @@ func crashed(system *actor.ActorSystem, self, sender *actor.PID, msg, panicked a
 	c := &Crash{Actor: self.Id, Message: fmt.Sprintf("%T", msg), Panic: panicked, Stack: string(debug.Stack())}
 	system.Logger().Error("actor crashed", slog.String("actor", c.Actor), slog.String("type", c.Message),
 		slog.String("panic", fmt.Sprint(panicked)), slog.String("stack", c.Stack))
+	supervisors.Report(system, supervisors.Trouble{Kind: supervisors.TroubleCrash, Actor: c.Actor, Message: c.Message, Reason: fmt.Sprint(panicked), Stack: belowPanic(c.Stack)})
 	if !lifecycle(msg) {
 		Refuse(system, sender, msg, liberr.New(liberr.FromRPC, liberr.InternalError, "%s failed: %v", self.Id, panicked))
 	}
 	return c
+}
+
+// belowPanic is the part of a stack that led to the panic, without what handles it.
+func belowPanic(stack string) string {
+	const marker = "\npanic("
+	if i := strings.LastIndex(stack, marker); i >= 0 {
+		rest := stack[i+1:]
+		for range 2 { // the panic itself and its place
+			_, rest, _ = strings.Cut(rest, "\n")
+		}
+		return rest
+	}
+	return stack
 }
