@@ -2,6 +2,7 @@ package kit
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -150,6 +151,10 @@ func (w *Watchdog) report(e *episode) {
 	s := e.stuck
 	w.Log.Error().Str("actor", s.PID.Id).Str("type", s.Message).Dur("busy", s.Busy).Int("waiting", s.Waiting).
 		Str("stack", s.Stack).Msg("actor does not come back")
+	supervisors.Report(w.System, supervisors.Trouble{
+		Kind: supervisors.TroubleStuck, Actor: s.PID.Id, Message: s.Message, Stack: s.Stack,
+		Reason: fmt.Sprintf("not back from one message after %v, %d behind it", s.Busy.Round(time.Millisecond), s.Waiting),
+	})
 	if w.OnSlow != nil {
 		w.OnSlow(s)
 	}
@@ -157,6 +162,7 @@ func (w *Watchdog) report(e *episode) {
 
 func (w *Watchdog) back(e *episode) {
 	w.Log.Warn().Str("actor", e.stuck.PID.Id).Str("type", e.stuck.Message).Dur("busy", e.stuck.Busy).Msg("actor came back")
+	supervisors.Recovered(w.System, e.stuck.PID.Id)
 	if w.OnBack != nil {
 		w.OnBack(e.stuck)
 	}
