@@ -41,44 +41,54 @@ func stamp() int64 {
 
 func startClock() {
 	clock.now.Store(exact())
+	tellTraffic()
+	go runClock()
+}
+
+func tellTraffic() {
 	clock.mu.Lock()
+	defer clock.mu.Unlock()
 	if clock.started != nil {
 		close(clock.started)
 		clock.started = nil
 	}
-	clock.mu.Unlock()
-	go runClock()
 }
 
 func runClock() {
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	for quiet := 0; quiet < quietEnds; {
-		<-t.C
-		clock.now.Store(exact())
-		if clock.active.Swap(false) {
-			quiet = 0
-		} else {
-			quiet++
+	for {
+		for quiet := 0; quiet < quietEnds; {
+			<-t.C
+			clock.now.Store(exact())
+			if clock.active.Swap(false) {
+				quiet = 0
+			} else {
+				quiet++
+			}
 		}
-	}
-	clock.awake.Store(false)
-	if clock.active.Load() && clock.awake.CompareAndSwap(false, true) {
-		startClock() // for a message that still saw it awake
+		clock.awake.Store(false)
+		// Something may have been sent since the last look by who still saw us awake.
+		if !clock.active.Load() || !clock.awake.CompareAndSwap(false, true) {
+			return
+		}
+		tellTraffic()
 	}
 }
 
-// Traffic returns a channel that is closed as soon as any actor of the process is sent something. It is nil while that
-// happens, and for a moment after. It is for those who look at actors at intervals: among actors of which none was busy
-// when there was no traffic, none can be stuck before there is.
+// Traffic returns a channel that is closed when the next message is sent, to whatever actor of the process: who looks at
+// mailboxes from time to time need not look while nothing happens. nil: messages are being sent, or were a moment ago.
 func Traffic() <-chan struct{} {
-	clock.mu.Lock()
-	defer clock.mu.Unlock()
 	if clock.awake.Load() {
 		return nil
 	}
+	clock.mu.Lock()
+	defer clock.mu.Unlock()
 	if clock.started == nil {
 		clock.started = make(chan struct{})
+	}
+	if clock.awake.Load() { // it started before the channel was there
+		return nil
 	}
 	return clock.started
 }

@@ -21,7 +21,7 @@ func (m *Mailbox) buried() (watchers []*actor.PID, died bool) {
 	m.mu.Lock()
 	m.dead = true
 	rest := m.lane[urgent].drain(nil)
-	rest = m.lane[normal].drain(rest)
+	rest = m.requests.drain(rest)
 	late := m.lane[system].drain(nil)
 	watchers, m.watchers = m.watchers, nil
 	m.mu.Unlock()
@@ -37,7 +37,8 @@ func (m *Mailbox) buried() (watchers []*actor.PID, died bool) {
 	return watchers, true
 }
 
-// Abandon gives up on an actor that does not come back from Receive. Its queue is answered with Gone, now and later; its
+// Abandon gives up on an actor that does not come back from Receive. The message in hand is answered with InHand, its queue
+// with Stuck, now and later; its
 // watchers and its parent get Terminated, its children are told to stop. The name stays taken until the actor comes
 // back, so a successor needs another one. Reports false when the actor is dead or was abandoned before.
 func (m *Mailbox) Abandon() bool {
@@ -47,8 +48,9 @@ func (m *Mailbox) Abandon() bool {
 		return false
 	}
 	m.abandoned = true
+	hand := m.current
 	rest := m.lane[urgent].drain(nil)
-	rest = m.lane[normal].drain(rest)
+	rest = m.requests.drain(rest)
 	watchers := m.watchers
 	m.watchers = nil
 	// If it ever comes back it stops as it should: Stopping runs and gives its resources back.
@@ -58,8 +60,11 @@ func (m *Mailbox) Abandon() bool {
 	if run {
 		m.dispatcher.Schedule(m.loop)
 	}
+	if hand != nil {
+		m.answer(hand, InHand)
+	}
 	for _, msg := range rest {
-		m.answer(msg, Gone)
+		m.answer(msg, Stuck)
 	}
 	gone := &actor.Terminated{Who: m.self}
 	for _, w := range watchers {

@@ -17,16 +17,13 @@ type Urgent interface{ Urgent() bool }
 type Reason uint8
 
 const (
-	Busy Reason = iota + 1 // the normal lane is full
-	Gone                   // the actor stopped or was abandoned
+	Busy   Reason = iota + 1 // the normal lane is full
+	Gone                     // the actor stopped
+	Stuck                    // the actor was abandoned with this message in its queue, or before it came
+	InHand                   // the actor was abandoned in this message, and may still use all that it holds
 )
 
-func (r Reason) String() string {
-	if r == Busy {
-		return "busy"
-	}
-	return "gone"
-}
+func (r Reason) String() string { return [...]string{"", "busy", "gone", "stuck", "in hand"}[r] }
 
 // Answerer answers a message that will not be delivered. sender is nil for a message sent without one; the message may
 // still name somebody to answer. It runs in the goroutine of whoever met the refusal and must not block.
@@ -34,11 +31,14 @@ type Answerer func(system *actor.ActorSystem, self, sender *actor.PID, msg any, 
 
 // Options of one kind of actor. A pointer to it is shared by all mailboxes of that kind: constant after first use.
 type Options struct {
-	Kind   string        // "domain", "client": what the actor is, for whoever looks at the tree
-	Limit  int           // of the normal lane; 0 = none
-	Slow   time.Duration // a message that takes longer is for the watchdog to report; 0 = the watchdog's own limit
-	Answer Answerer      // nil: refused messages are only counted
-	Crash  Crasher       // nil: the supervisor gets the bare panic value
+	Kind   string   // "domain", "client": what the actor is, for whoever looks at the tree
+	Limit  int      // of the normal lane; 0 = none. See fair.full
+	Answer Answerer // nil: refused messages are only counted
+	Crash  Crasher  // nil: the supervisor gets the bare panic value
+
+	// A message that takes longer than Slow is for the watchdog to report, longer than Abandon for the supervisor to give
+	// the actor up; 0 = the watchdog's own limits.
+	Slow, Abandon time.Duration
 }
 
 // Crasher is told of a panic on the panicking stack, so that debug.Stack still shows it. It answers whoever waits for
@@ -53,8 +53,7 @@ func Producer(o *Options) actor.MailboxProducer {
 const (
 	system = iota
 	urgent
-	normal
-	lanes
+	normal // in turns, see fair
 )
 
 // Mailbox implements actor.Mailbox. One lock guards all of it; it is never held while the actor or an Answerer runs.
@@ -76,7 +75,8 @@ type Mailbox struct {
 	labels     context.Context
 
 	mu        sync.Mutex
-	lane      [lanes]ring
+	lane      [normal]ring
+	requests  fair
 	current   any   // message in Receive; nil when idle
 	since     int64 // coarse time at which current was taken
 	running   bool  // a goroutine has this mailbox
@@ -135,23 +135,38 @@ func (m *Mailbox) PostUserMessage(message any) {
 		inner = env.Message
 	}
 	lane := laneOf(inner)
+	var flow Flow
+	if lane == normal {
+		flow = flowOf(inner)
+	}
 	at := stamp()
 
 	m.mu.Lock()
 	if m.dead || m.abandoned {
+		why := Gone
+		if m.abandoned {
+			why = Stuck
+		}
 		m.mu.Unlock()
-		m.answer(message, Gone)
+		m.answer(message, why)
 		return
 	}
-	depth := m.lane[normal].n
-	if lane == normal && m.opts.Limit > 0 && depth >= m.opts.Limit && m.started && !exempt(inner) {
-		m.refused++
-		m.mu.Unlock()
-		m.answer(message, Busy)
-		return
+	if lane == normal {
+		switch {
+		case exempt(inner):
+			m.requests.seal(entry{message, at})
+		case m.opts.Limit > 0 && m.started && m.requests.full(flow, m.opts.Limit):
+			m.refused++
+			m.mu.Unlock()
+			m.answer(message, Busy)
+			return
+		default:
+			m.requests.push(entry{message, at}, flow)
+		}
+	} else {
+		m.lane[lane].push(entry{message, at})
 	}
-	m.lane[lane].push(entry{message, at})
-	m.max = max(m.max, depth+m.lane[urgent].n+1)
+	m.max = max(m.max, m.requests.n+m.lane[urgent].n)
 	run := m.claim()
 	m.mu.Unlock()
 	if run {
@@ -184,7 +199,7 @@ func (m *Mailbox) PostSystemMessage(message any) {
 func (m *Mailbox) UserMessageCount() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.lane[urgent].n + m.lane[normal].n
+	return m.lane[urgent].n + m.requests.n
 }
 
 // laneOf sorts user messages. What the framework itself answers counts as a reply.
@@ -216,7 +231,7 @@ func (m *Mailbox) claim() bool {
 }
 
 func (m *Mailbox) ready() bool {
-	return m.lane[system].n > 0 || (!m.suspended && m.lane[urgent].n+m.lane[normal].n > 0)
+	return m.lane[system].n > 0 || (!m.suspended && m.lane[urgent].n+m.requests.n > 0)
 }
 
 // next takes the next message, or gives up the right to run. Both under one lock, so no message is left behind.
@@ -228,10 +243,14 @@ func (m *Mailbox) next() (msg any, lane int, ok bool) {
 		m.current, m.since, m.running = nil, 0, false
 		return nil, 0, false
 	}
-	for m.lane[lane].n == 0 {
+	for lane < normal && m.lane[lane].n == 0 {
 		lane++
 	}
-	msg = m.lane[lane].pop().msg
+	if lane < normal {
+		msg = m.lane[lane].pop().msg
+	} else {
+		msg = m.requests.pop().msg
+	}
 	m.current, m.since = msg, at
 	m.processed++
 	return msg, lane, true

@@ -73,6 +73,20 @@ func (r *Registry) All() []*Mailbox {
 	return all
 }
 
+// Busy appends to into the mailboxes whose actors are in a message, in no order.
+func (r *Registry) Busy(into []*Mailbox) []*Mailbox {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for m := range r.live {
+		m.mu.Lock()
+		if m.current != nil {
+			into = append(into, m)
+		}
+		m.mu.Unlock()
+	}
+	return into
+}
+
 // Sorted returns the live mailboxes by id: parents before their children.
 func (r *Registry) Sorted() []*Mailbox {
 	all := r.All()

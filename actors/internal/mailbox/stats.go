@@ -20,6 +20,7 @@ type Stats struct {
 	Current   string        // type of the message in hand
 	Processed uint64
 	Refused   uint64
+	Flows     int // of Normal: how many take turns
 	MaxDepth  int
 	Suspended bool // failed and waiting for its supervisor
 	Stopping  bool
@@ -38,16 +39,17 @@ func (m *Mailbox) Stats() Stats {
 		Kind:      m.opts.Kind,
 		System:    m.lane[system].n,
 		Urgent:    m.lane[urgent].n,
-		Normal:    m.lane[normal].n,
+		Normal:    m.requests.n,
 		Limit:     m.opts.Limit,
 		Processed: m.processed,
 		Refused:   m.refused,
+		Flows:     m.requests.flows(),
 		MaxDepth:  m.max,
 		Suspended: m.suspended,
 		Stopping:  m.stopping,
 		Abandoned: m.abandoned,
 	}
-	oldest := int64(0)
+	oldest := m.requests.oldest()
 	for i := range m.lane {
 		if t := m.lane[i].oldest(); t != 0 && (oldest == 0 || t < oldest) {
 			oldest = t
@@ -79,6 +81,9 @@ func (m *Mailbox) BusyFor() (d time.Duration, message uint64) {
 
 // SlowAfter is Options.Slow of this kind of actor.
 func (m *Mailbox) SlowAfter() time.Duration { return m.opts.Slow }
+
+// AbandonAfter is Options.Abandon of this kind of actor.
+func (m *Mailbox) AbandonAfter() time.Duration { return m.opts.Abandon }
 
 // Parent is the supervisor of the actor; nil at the top.
 func (m *Mailbox) Parent() *actor.PID { return m.parent }
