@@ -33,10 +33,7 @@ func (h host) system(p *printer) {
 
 // hexNumber prints a hexadecimal number without 0x as a decimal one.
 func hexNumber(s string) string {
-	n, err := strconv.ParseUint(s, 16, 32)
-	if err != nil {
-		return ""
-	}
+	n, _ := strconv.ParseUint(s, 16, 32) // 0 when there is none
 	return strconv.FormatUint(n, 10)
 }
 
@@ -58,13 +55,18 @@ func first(s ...string) string {
 	return ""
 }
 
+// usbDevice prints names as udev found them in its database; where udev does not run they come from the ids file. What
+// neither knows is what the device says of itself.
 func (h host) usbDevice(p *printer, d *device, pr props) {
 	p.text("bus", attr(d.dir, "busnum"))
 	p.text("device", attr(d.dir, "devnum"))
 	vendor, product := attr(d.dir, "idVendor"), attr(d.dir, "idProduct")
-	vendorName, productName := h.idName("usb.ids", vendor, product)
-	idElement(p, "product", product, first(pr.env["ID_MODEL_FROM_DATABASE"], productName, attr(d.dir, "product")))
-	idElement(p, "vendor", vendor, first(pr.env["ID_VENDOR_FROM_DATABASE"], vendorName, attr(d.dir, "manufacturer")))
+	vendorName, productName := pr.env["ID_VENDOR_FROM_DATABASE"], pr.env["ID_MODEL_FROM_DATABASE"]
+	if !pr.udev {
+		vendorName, productName = h.idName("usb.ids", vendor, product)
+	}
+	idElement(p, "product", product, first(productName, strings.TrimSpace(attr(d.dir, "product"))))
+	idElement(p, "vendor", vendor, first(vendorName, strings.TrimSpace(attr(d.dir, "manufacturer"))))
 }
 
 // scsiTypes are the names of the kinds of SCSI devices by their number.
@@ -83,47 +85,13 @@ func scsiDevice(p *printer, d *device) {
 	p.text("type", scsiTypes[attr(d.dir, "type")])
 }
 
-func (h host) storage(p *printer, d *device, pr props) {
-	p.text("block", h.node(pr))
-	p.text("bus", pr.env["ID_BUS"])
-	drive := driveType(pr)
-	if drive == "cd" {
-		drive = "cdrom"
-	}
-	p.text("drive_type", drive)
-	p.text("model", strings.TrimSpace(attr(d.dir, "device/model")))
-	p.text("vendor", strings.TrimSpace(attr(d.dir, "device/vendor")))
-	p.text("serial", pr.env["ID_SERIAL"])
-	blocks, _ := number(d.dir, "size") // in sectors of 512 bytes, whatever the device's own are
-	size := blocks * 512
-	logical, _ := number(d.dir, "queue/logical_block_size")
-	sizes := func() {
-		if logical > 0 {
-			p.line("<logical_block_size>%d</logical_block_size>", logical)
-			if blocks > 0 {
-				p.line("<num_blocks>%d</num_blocks>", size/logical)
-			}
-		}
-	}
-	if removable, _ := number(d.dir, "removable"); removable == 0 {
-		p.line("<size>%d</size>", size)
-		sizes()
+// drmMinor tells the kind of a DRM node by its number: 64 of each kind.
+func drmMinor(p *printer, d *device, pr props) {
+	minor, err := strconv.Atoi(pr.env["MINOR"])
+	if types := []string{"primary", "control", "render"}; err == nil && minor>>6 < len(types) {
+		p.text("type", types[minor>>6])
 		return
 	}
-	end := p.open("capability", "type='removable'")
-	media := 0
-	if pr.env["ID_CDROM_MEDIA"] == "1" || drive != "cdrom" && size > 0 {
-		media = 1
-	}
-	p.line("<media_available>%d</media_available>", media)
-	p.line("<media_size>%d</media_size>", size)
-	p.text("media_label", pr.env["ID_FS_LABEL"])
-	sizes()
-	end()
-}
-
-// drmMinor tells the kind of a DRM node by its name: card0, controlD64, renderD128.
-func drmMinor(p *printer, d *device) {
 	for prefix, t := range map[string]string{"card": "primary", "controlD": "control", "renderD": "render"} {
 		if strings.HasPrefix(filepath.Base(d.dir), prefix) {
 			p.text("type", t)
@@ -159,12 +127,13 @@ func mdevTypes(p *printer, d *device) {
 	end()
 }
 
-// vdpa has a character device where it is bound to vhost-vdpa.
-func (h host) vdpa(p *printer, d *device) {
-	entries, _ := os.ReadDir(d.dir)
+// vdpaNode is the character device of a vDPA device that is bound to vhost-vdpa; "" of others.
+func (h host) vdpaNode(dir string) string {
+	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "vhost-vdpa-") {
-			p.text("chardev", filepath.Join(h.dev, e.Name()))
+		if strings.HasPrefix(e.Name(), "vhost-vdpa") {
+			return filepath.Join(h.dev, e.Name())
 		}
 	}
+	return ""
 }

@@ -1,6 +1,7 @@
 package nodedev
 
 import (
+	"slices"
 	"strings"
 
 	"virtree/wire/virt"
@@ -22,8 +23,18 @@ const (
 	kindSCSIGeneric kind = "scsi_generic"
 	kindDRM         kind = "drm"
 	kindMdev        kind = "mdev"
+	kindCCW         kind = "ccw"
+	kindCSS         kind = "css"
 	kindVDPA        kind = "vdpa"
-	capMdevTypes    kind = "mdev_types" // of a PCI device that can make mediated ones
+	kindAPCard      kind = "ap_card"
+	kindAPQueue     kind = "ap_queue"
+	kindAPMatrix    kind = "ap_matrix"
+
+	// What a device can do beside being of its kind.
+	capFCHost    kind = "fc_host"    // of a SCSI host
+	capVports    kind = "vports"     // of a SCSI host that virtual ones can be made of
+	capMdevTypes kind = "mdev_types" // of a device that mediated ones can be made of
+	capVPD       kind = "vpd"        // of a PCI device with product data
 )
 
 // listFlag is the filter flag of each capability.
@@ -37,33 +48,39 @@ var listFlag = map[kind]uint32{
 	kindSCSITarget:  virt.ConnectListNodeDevicesCapSCSITarget,
 	kindSCSI:        virt.ConnectListNodeDevicesCapSCSI,
 	kindStorage:     virt.ConnectListNodeDevicesCapStorage,
+	capFCHost:       virt.ConnectListNodeDevicesCapFcHost,
+	capVports:       virt.ConnectListNodeDevicesCapVports,
 	kindSCSIGeneric: virt.ConnectListNodeDevicesCapSCSIGeneric,
 	kindDRM:         virt.ConnectListNodeDevicesCapDrm,
 	capMdevTypes:    virt.ConnectListNodeDevicesCapMdevTypes,
 	kindMdev:        virt.ConnectListNodeDevicesCapMdev,
+	kindCCW:         virt.ConnectListNodeDevicesCapCcwDev,
+	kindCSS:         virt.ConnectListNodeDevicesCapCssDev,
 	kindVDPA:        virt.ConnectListNodeDevicesCapVdpa,
+	kindAPCard:      virt.ConnectListNodeDevicesCapApCard,
+	kindAPQueue:     virt.ConnectListNodeDevicesCapApQueue,
+	kindAPMatrix:    virt.ConnectListNodeDevicesCapApMatrix,
+	capVPD:          virt.ConnectListNodeDevicesCapVpd,
 }
 
 // rootName is the device that all others hang on: the machine.
 const rootName = "computer"
 
-// device is one device of a scan. It is constant after it was made.
+// device is one device of a scan, or a mediated one that is only defined. It is constant after it was made.
 type device struct {
 	name   string
 	kind   kind
 	caps   []kind // its kind, and what else it can do
-	dir    string // folder in sysfs; empty for the machine
+	dir    string // folder in sysfs; empty for the machine, and for what is only defined
 	parent string // name of the nearest device above it; empty for the machine
+
+	def *mdevDef // how it is defined, if it is
 }
 
-func (d *device) has(c kind) bool {
-	for _, have := range d.caps {
-		if have == c {
-			return true
-		}
-	}
-	return false
-}
+func (d *device) has(c kind) bool { return slices.Contains(d.caps, c) }
+
+// active: all devices are, but those that are only defined.
+func (d *device) active() bool { return d.dir != "" || d.kind == kindSystem }
 
 // name makes a device's name of its parts: what is no letter or digit becomes an underscore.
 func name(parts ...string) string {

@@ -11,9 +11,9 @@
 // made when it is asked for, in a job, from what sysfs says then: it is never stale. What udev adds (links, serials,
 // types of drives) is read from its data when udevd runs; the names of PCI and USB devices come from the ids files.
 //
-// Kinds: system, pci, usb_device, usb, net, scsi_host, scsi_target, scsi, storage, scsi_generic, drm, mdev, vdpa. Devices of
-// mainframes (ccw, css, ap), the vital product data of PCI devices, fibre channel hosts, and making or defining mediated
-// devices are not there yet: the latter answer "not supported", and no SCSI host is found by WWN.
+// Kinds: system, pci, usb_device, usb, net, scsi_host, scsi_target, scsi, storage, scsi_generic, drm, mdev, vdpa, and a
+// mainframe's ccw, css, ap_card, ap_queue, ap_matrix. testdata/hardware.sysfs has one of each, testdata/hardware.golden what
+// libvirtd says of them.
 //
 // Detaching, reattaching and resetting devices belong to the hypervisor driver, as in libvirt.
 //

@@ -100,7 +100,7 @@ func (d *driver) scan(ctx actor.Context) {
 	d.again = false
 	h := d.host
 	d.scanning = kit.Job[[]*device]{Name: "scan devices", Timeout: patience, Run: func(context.Context, *kit.Undo) ([]*device, error) {
-		return h.scan(), nil
+		return h.scan(nil, nil), nil
 	}}.Start(ctx).Serial
 }
 

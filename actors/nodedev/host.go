@@ -46,15 +46,22 @@ func linkName(dir, name string) string {
 type props struct {
 	env   map[string]string
 	links []string // symbolic links in /dev
+	udev  bool     // udev knows the device
 }
 
-func (h host) props(dir string) props {
+// kernelProps are what the kernel alone says.
+func (h host) kernelProps(dir string) props {
 	p := props{env: map[string]string{}}
 	for _, line := range strings.Split(attr(dir, "uevent"), "\n") {
 		if k, v, ok := strings.Cut(line, "="); ok {
 			p.env[k] = v
 		}
 	}
+	return p
+}
+
+func (h host) props(dir string) props {
+	p := h.kernelProps(dir)
 	subsystem := linkName(dir, "subsystem")
 	var id string
 	switch dev := attr(dir, "dev"); {
@@ -72,6 +79,7 @@ func (h host) props(dir string) props {
 		return p
 	}
 	defer f.Close()
+	p.udev = true
 	for in := bufio.NewScanner(f); in.Scan(); {
 		line := in.Text()
 		switch {

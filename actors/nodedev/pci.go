@@ -38,12 +38,13 @@ func (h host) pci(p *printer, d *device) {
 	idElement(p, "vendor", vendor, vendorName)
 	functions(p, d)
 	config, _ := os.ReadFile(filepath.Join(d.dir, "config"))
-	if len(config) > 0x0e {
-		if t := map[byte]string{1: "pci-bridge", 2: "cardbus-bridge"}[config[0x0e]&0x7f]; t != "" {
+	if len(config) > pciHeaderType {
+		if t := map[byte]string{1: "pci-bridge", 2: "cardbus-bridge"}[config[pciHeaderType]&0x7f]; t != "" {
 			p.line("<capability type='%s'/>", t)
 		}
 	}
 	mdevTypes(p, d)
+	productData(p, d)
 	h.iommuGroup(p, d)
 	if node, err := strconv.Atoi(attr(d.dir, "numa_node")); err == nil && node >= 0 {
 		p.line("<numa node='%d'/>", node)
@@ -59,7 +60,7 @@ func functions(p *printer, d *device) {
 		end()
 	}
 	total, ok := number(d.dir, "sriov_totalvfs")
-	if !ok {
+	if !ok || total == 0 {
 		return
 	}
 	attrs := fmt.Sprintf("type='virt_functions' maxCount='%d'", total)
@@ -104,6 +105,8 @@ func (h host) iommuGroup(p *printer, d *device) {
 
 // Of a PCI device's configuration space.
 const (
+	pciHeaderSize = 64
+	pciHeaderType = 0x0e // bit 7: there are more functions
 	pciConfigSize = 256  // of a device that is not PCI Express
 	pciStatus     = 0x06 // bit 4: there is a list of capabilities
 	pciCapList    = 0x34

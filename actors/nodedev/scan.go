@@ -3,7 +3,7 @@ package nodedev
 import (
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -14,139 +14,227 @@ type source struct {
 }
 
 var sources = []source{
-	{"bus/pci/devices", plain("pci", kindPCI)},
+	{"bus/pci/devices", pci},
 	{"bus/usb/devices", usb},
 	{"class/net", netDevice},
 	{"bus/scsi/devices", scsi},
 	{"class/block", storage},
-	{"class/scsi_generic", plain("scsi_generic", kindSCSIGeneric)},
+	{"class/scsi_generic", scsiGeneric},
 	{"class/drm", drm},
 	{"bus/mdev/devices", mdev},
-	{"bus/vdpa/devices", plain("vdpa", kindVDPA)},
+	{"bus/vdpa/devices", vdpa},
+	{"bus/css/devices", css},
+	{"bus/ccw/devices", ccw},
+	{"bus/ap/devices", ap},
+	{"bus/matrix/devices", matrix},
 }
 
-// plain devices are named after their subsystem and themselves.
-func plain(subsystem string, k kind) func(host, string) *device {
-	return func(_ host, dir string) *device {
-		d := &device{name: name(subsystem, filepath.Base(dir)), kind: k, caps: []kind{k}}
-		if k == kindPCI {
-			if _, err := os.Stat(filepath.Join(dir, "mdev_supported_types")); err == nil {
-				d.caps = append(d.caps, capMdevTypes)
-			}
-		}
-		return d
+// of makes a device named after its subsystem, itself and perhaps more; its folder is filled in by the scan.
+func of(k kind, parts ...string) *device {
+	return &device{name: name(parts...), kind: k, caps: []kind{k}}
+}
+
+// exists tells whether a device has an attribute, or a folder, of this name.
+func exists(dir, name string) bool {
+	_, err := os.Lstat(filepath.Join(dir, name))
+	return err == nil
+}
+
+func (d *device) withMdevTypes(dir string) *device {
+	if exists(dir, "mdev_supported_types") {
+		d.caps = append(d.caps, capMdevTypes)
 	}
+	return d
+}
+
+// pci leaves out a device whose configuration cannot be read, as libvirt does.
+func pci(_ host, dir string) *device {
+	config, err := readHead(filepath.Join(dir, "config"), pciHeaderSize)
+	if err != nil || len(config) <= pciHeaderType {
+		return nil
+	}
+	d := of(kindPCI, "pci", filepath.Base(dir)).withMdevTypes(dir)
+	if exists(dir, "vpd") && readVPD(dir) != nil {
+		d.caps = append(d.caps, capVPD)
+	}
+	return d
 }
 
 func usb(h host, dir string) *device {
-	k := kindUSB
-	if h.props(dir).env["DEVTYPE"] == "usb_device" {
-		k = kindUSBDevice
+	switch h.kernelProps(dir).env["DEVTYPE"] {
+	case "usb_device":
+		return of(kindUSBDevice, "usb", filepath.Base(dir))
+	case "usb_interface":
+		return of(kindUSB, "usb", filepath.Base(dir))
 	}
-	return &device{name: name("usb", filepath.Base(dir)), kind: k, caps: []kind{k}}
+	return nil
 }
 
+// operStates are the states of a link; a device in another one is not listed.
+var operStates = []string{"unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"}
+
+// netDevice leaves out bridges, VLANs and other devices that the kernel calls by a type of their own.
 func netDevice(h host, dir string) *device {
-	if attr(dir, "address") == "" && attr(dir, "ifindex") == "" {
-		return nil // bonding_masters and the like
+	env := h.kernelProps(dir).env
+	t := env["DEVTYPE"]
+	if env["INTERFACE"] == "" || t != "" && t != "wlan" || !slices.Contains(operStates, attr(dir, "operstate")) {
+		return nil
 	}
 	parts := []string{"net", filepath.Base(dir)}
 	if mac := attr(dir, "address"); mac != "" {
 		parts = append(parts, mac)
 	}
-	return &device{name: name(parts...), kind: kindNet, caps: []kind{kindNet}}
+	return of(kindNet, parts...)
 }
 
 func scsi(h host, dir string) *device {
-	var k kind
-	switch h.props(dir).env["DEVTYPE"] {
+	base := filepath.Base(dir)
+	switch h.kernelProps(dir).env["DEVTYPE"] {
 	case "scsi_host":
-		k = kindSCSIHost
+		d := of(kindSCSIHost, "scsi", base)
+		fc := h.fcHost(base)
+		if fc.is() {
+			d.caps = append(d.caps, capFCHost)
+		}
+		if fc.vports() {
+			d.caps = append(d.caps, capVports)
+		}
+		return d
 	case "scsi_target":
-		k = kindSCSITarget
+		return of(kindSCSITarget, "scsi", base)
 	case "scsi_device":
-		k = kindSCSI
-	default:
-		return nil
+		return of(kindSCSI, "scsi", base)
 	}
-	return &device{name: name("scsi", filepath.Base(dir)), kind: k, caps: []kind{k}}
+	return nil
 }
 
 // storage is a whole disk whose type is known.
 func storage(h host, dir string) *device {
+	if h.kernelProps(dir).env["DEVTYPE"] != "disk" {
+		return nil
+	}
 	p := h.props(dir)
-	if p.env["DEVTYPE"] != "disk" || driveType(p) == "" {
+	if driveType(p) == "" {
 		return nil
 	}
 	parts := []string{"block", filepath.Base(dir)}
 	if s := p.env["ID_SERIAL"]; s != "" {
 		parts = append(parts, s)
 	}
-	return &device{name: name(parts...), kind: kindStorage, caps: []kind{kindStorage}}
+	return of(kindStorage, parts...)
 }
 
-// driveType is udev's type of the drive, or what the name tells of those that udev has none for. Loops, memory disks and
-// mapped devices have none.
-func driveType(p props) string {
-	if t := p.env["ID_TYPE"]; t != "" && t != "generic" {
-		return t
-	}
-	for property, t := range map[string]string{"ID_DRIVE_FLOPPY": "floppy", "ID_DRIVE_FLASH_SD": "sd", "ID_CDROM": "cdrom"} {
-		if p.env[property] == "1" {
-			return t
-		}
-	}
-	for prefix, t := range map[string]string{"vd": "disk", "nvme": "disk", "dasd": "dasd"} {
-		if strings.HasPrefix(p.env["DEVNAME"], prefix) {
-			return t
-		}
-	}
-	return ""
+func scsiGeneric(_ host, dir string) *device {
+	return of(kindSCSIGeneric, "scsi_generic", filepath.Base(dir))
 }
 
 func drm(h host, dir string) *device {
-	if h.props(dir).env["DEVTYPE"] != "drm_minor" {
+	if h.kernelProps(dir).env["DEVTYPE"] != "drm_minor" {
 		return nil
 	}
-	return &device{name: name("drm", filepath.Base(dir)), kind: kindDRM, caps: []kind{kindDRM}}
+	return of(kindDRM, "drm", filepath.Base(dir))
 }
 
 // mdev carries the address of its parent in its name: its UUID alone may be defined on several.
 func mdev(_ host, dir string) *device {
-	return &device{name: name("mdev", filepath.Base(dir), filepath.Base(filepath.Dir(dir))), kind: kindMdev, caps: []kind{kindMdev}}
+	return of(kindMdev, "mdev", filepath.Base(dir), filepath.Base(filepath.Dir(dir)))
 }
 
-// scan finds all devices, the machine first, the others by their folder.
-func (h host) scan() []*device {
-	byDir := map[string]*device{}
+// vdpa leaves out a device whose node in /dev is not there (yet).
+func vdpa(h host, dir string) *device {
+	if node := h.vdpaNode(dir); node != "" {
+		if _, err := os.Stat(node); err != nil {
+			return nil
+		}
+	}
+	return of(kindVDPA, "vdpa", filepath.Base(dir))
+}
+
+// Of a mainframe's subchannels only those for input and output are listed, and only devices that are online.
+
+func css(_ host, dir string) *device {
+	switch linkName(dir, "driver") {
+	case "io_subchannel", "vfio_ccw":
+		return of(kindCSS, "css", filepath.Base(dir)).withMdevTypes(dir)
+	}
+	return nil
+}
+
+func ccw(_ host, dir string) *device {
+	if attr(dir, "online") != "1" {
+		return nil
+	}
+	return of(kindCCW, "ccw", filepath.Base(dir))
+}
+
+func ap(h host, dir string) *device {
+	switch h.kernelProps(dir).env["DEVTYPE"] {
+	case "ap_card":
+		return of(kindAPCard, "ap", filepath.Base(dir))
+	case "ap_queue":
+		return of(kindAPQueue, "ap", filepath.Base(dir))
+	}
+	return nil
+}
+
+func matrix(_ host, dir string) *device {
+	return of(kindAPMatrix, "ap", filepath.Base(dir)).withMdevTypes(dir)
+}
+
+// scan looks at all devices of the host. Those of known whose folders are not in stale are taken over without a look;
+// known may be nil. The machine comes first, then all others in the order of their folders.
+func (h host) scan(known []*device, stale map[string]bool) []*device {
+	have := make(map[string]*device, len(known))
+	for _, d := range known {
+		if d.dir != "" && !stale[d.dir] {
+			have[d.dir] = d
+		}
+	}
+	byDir := make(map[string]*device, len(known))
 	for _, s := range sources {
-		entries, err := os.ReadDir(filepath.Join(h.sys, s.folder))
+		folder := filepath.Join(h.sys, s.folder)
+		f, err := os.Open(folder)
 		if err != nil {
 			continue // no such bus here
 		}
-		for _, e := range entries {
-			dir, err := filepath.EvalSymlinks(filepath.Join(h.sys, s.folder, e.Name()))
-			if err != nil || byDir[dir] != nil {
+		names, _ := f.Readdirnames(-1)
+		f.Close()
+		for _, n := range names {
+			target, err := os.Readlink(folder + "/" + n)
+			if err != nil {
+				continue // a file, or gone meanwhile
+			}
+			dir := filepath.Join(folder, target) // links of sysfs are relative, and lead to a folder by one step
+			if byDir[dir] != nil {
 				continue
 			}
-			if d := s.identify(h, dir); d != nil {
+			d := have[dir]
+			if d == nil {
+				if d = s.identify(h, dir); d == nil {
+					continue
+				}
 				d.dir = dir
-				byDir[dir] = d
 			}
+			byDir[dir] = d
 		}
 	}
 	all := make([]*device, 0, len(byDir)+1)
 	for dir, d := range byDir {
-		d.parent = rootName
+		parent := rootName
 		for up := filepath.Dir(dir); len(up) > len(h.sys); up = filepath.Dir(up) {
 			if p := byDir[up]; p != nil {
-				d.parent = p.name
+				parent = p.name
 				break
 			}
 		}
+		if d.parent != parent {
+			moved := *d // what a scan made is constant
+			moved.parent = parent
+			d = &moved
+		}
 		all = append(all, d)
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].dir < all[j].dir })
+	slices.SortFunc(all, func(a, b *device) int { return strings.Compare(a.dir, b.dir) })
 	machine := &device{name: rootName, kind: kindSystem, caps: []kind{kindSystem}}
 	return append([]*device{machine}, all...)
 }

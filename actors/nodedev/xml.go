@@ -86,10 +86,9 @@ func (h host) capability(p *printer, d *device, pr props) {
 	case kindNet:
 		h.net(p, d, pr)
 	case kindSCSIHost:
-		p.text("host", strings.TrimPrefix(filepath.Base(d.dir), "host"))
-		p.text("unique_id", attr(filepath.Join(h.sys, "class/scsi_host", filepath.Base(d.dir)), "unique_id"))
+		h.scsiHost(p, d)
 	case kindSCSITarget:
-		p.text("target", filepath.Base(d.dir))
+		h.scsiTarget(p, d)
 	case kindSCSI:
 		scsiDevice(p, d)
 	case kindStorage:
@@ -97,10 +96,18 @@ func (h host) capability(p *printer, d *device, pr props) {
 	case kindSCSIGeneric:
 		p.text("char", h.node(pr))
 	case kindDRM:
-		drmMinor(p, d)
+		drmMinor(p, d, pr)
 	case kindMdev:
 		h.mdev(p, d)
 	case kindVDPA:
-		h.vdpa(p, d)
+		p.text("chardev", h.vdpaNode(d.dir))
+	case kindCCW:
+		channelAddress(p, filepath.Base(d.dir))
+	case kindCSS:
+		subchannel(p, d)
+	case kindAPCard, kindAPQueue:
+		adapter(p, d)
+	case kindAPMatrix:
+		mdevTypes(p, d)
 	}
 }

@@ -1,0 +1,4 @@
+package nodedev
+
+// mdevDef is how a mediated device is defined.
+type mdevDef struct{}
