@@ -66,6 +66,10 @@ diff-report: deps-test build guest ## one line per virsh command: agrees, differ
 bench: deps-test build ## RPC latency, throughput and memory beside libvirtd; table and plot
 	@go run ./bench/rpc -out bench/results
 
+.PHONY: bench-cost
+bench-cost: deps-test build ## what supervision costs: pieces of a call, wake-ups at rest, memory, beside libvirtd
+	@go run ./bench/cost -out bench/results
+
 .PHONY: lint
 lint: ## staticcheck, pinned; not a dependency of the module
 	@go run $(STATICCHECK) $(PKG)

@@ -70,8 +70,13 @@ func (r *result) live(ctx context.Context, p plan, systems []*system, idle, memo
 			return err
 		}
 	}
+	for _, s := range systems {
+		if err := s.network(ctx); err != nil {
+			return err
+		}
+	}
 	time.Sleep(3 * time.Second) // firmware looks for something to boot, and then rests
-	count("no client, running guests")
+	count("no client, running guests, a network")
 	weigh(runningGuest, p.running)
 	for _, s := range systems {
 		if err := s.destroy(ctx, p.running); err != nil {

@@ -133,3 +133,13 @@ func (s *system) destroy(ctx context.Context, n int) error {
 		return nil
 	})
 }
+
+// network starts a network with addresses to give away: a bridge, a dnsmasq, firewall rules.
+func (s *system) network(ctx context.Context) error {
+	return s.with(ctx, func(ctx context.Context, c *rpc.Client) error {
+		xml := "<network><name>cost</name><bridge name='virbr77'/><forward mode='nat'/>" +
+			"<ip address='192.168.77.1' netmask='255.255.255.0'><dhcp><range start='192.168.77.2' end='192.168.77.99'/></dhcp></ip></network>"
+		var ret protocol.NetworkCreateXMLRet
+		return c.Call(ctx, protocol.NetworkCreateXML.Procedure, &protocol.NetworkCreateXMLArgs{XML: xml}, &ret)
+	})
+}
