@@ -166,6 +166,7 @@ func (c *client) release(ctx actor.Context) {
 	}
 	if !c.closing || c.inFlight > 0 {
 		c.conf.calls.Add(-int64(c.inFlight))
+		c.conf.figures.unanswered.Add(uint64(c.inFlight))
 		c.inFlight = 0
 	}
 	c.closing = true
@@ -256,6 +257,10 @@ func (c *client) message(p *protocol.Procedure, payload []byte) {
 	err := c.conn.Send(rpc.Header{Program: p.Program, Version: p.Version, Proc: p.Number, Type: rpc.Message, Serial: 1}, payload)
 	if errors.Is(err, rpc.ErrQueueFull) {
 		c.log.Warn().Str("peer", c.peer.RemoteAddr()).Msg("client does not read its events: closing")
+		c.conf.figures.dropped.Add(1)
 		_ = c.conn.Close()
+	}
+	if err == nil {
+		c.conf.figures.events.Add(1)
 	}
 }

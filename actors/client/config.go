@@ -47,8 +47,9 @@ type Config struct {
 	Log        zerolog.Logger
 	IdleChange func(clients int) // told when the number of clients changes
 
-	calls *atomic.Int64 // being served for all clients; made by NewServer
-	seats chan struct{} // of the waiting room; made by NewServer
+	calls   *atomic.Int64 // being served for all clients; made by NewServer
+	figures *Figures      // made by NewServer
+	seats   chan struct{} // of the waiting room; made by NewServer
 }
 
 // Limits bound a server; virt-admin changes them while it runs.

@@ -27,6 +27,7 @@ func (c *client) packet(ctx actor.Context, p *rpc.Packet) {
 	}
 	switch p.Type {
 	case rpc.Call, rpc.CallWithFDs:
+		p.Since = time.Now()
 		if c.opening || c.inFlight >= c.conf.Limits.InFlight {
 			c.park(ctx, p)
 			return
@@ -60,6 +61,7 @@ func (c *client) done(p *rpc.Packet) {
 // refuse answers a call with an error.
 func (c *client) refuse(p *rpc.Packet, err error) {
 	_ = c.conn.SendError(p.Header, err)
+	c.conf.figures.served(p.Program, p.Proc, p.Since, err)
 	c.done(p)
 }
 
@@ -111,6 +113,7 @@ func (c *client) respond(p *rpc.Packet, ret protocol.Encoder) {
 	} else {
 		_ = c.conn.SendBody(p.Header.ReplyTo(rpc.OK), ret)
 	}
+	c.conf.figures.served(p.Program, p.Proc, p.Since, nil)
 	c.done(p)
 }
 
@@ -180,7 +183,7 @@ func (c *client) branchOf(driver string) string {
 
 // forward sends the call on its way.
 func (c *client) forward(ctx actor.Context, p *rpc.Packet, proc *protocol.Procedure, to *actor.PID) {
-	header := p.Header
+	header, since := p.Header, p.Since
 	pend := &pending{bytes: len(p.Payload) + overhead}
 	pend.then = func(ctx actor.Context, answer any) {
 		r, ok := answer.(*call.Reply)
@@ -188,6 +191,7 @@ func (c *client) forward(ctx actor.Context, p *rpc.Packet, proc *protocol.Proced
 			r = &call.Reply{Err: liberr.New(liberr.FromRPC, liberr.InternalError, "unexpected answer %T", answer)}
 		}
 		c.reply(ctx, header, proc, to, r)
+		c.conf.figures.served(proc.Program, proc.Number, since, failure(r))
 		if r.Err == nil {
 			// After an error the arguments may still be in use: by an object whose branch is gone, or by an actor
 			// that is stuck and was answered for. They are left to the collector and not given to another packet.
@@ -199,6 +203,14 @@ func (c *client) forward(ctx actor.Context, p *rpc.Packet, proc *protocol.Proced
 	c.inFlight++
 	c.conf.calls.Add(1)
 	ctx.Request(to, &call.Call{Proc: proc, Serial: serial, Args: p.Payload, Caller: c.caller, FDs: dupFiles(p)})
+}
+
+// failure is what a reply tells of, nil for a result.
+func failure(r *call.Reply) error {
+	if r.Err == nil {
+		return nil // and not a nil of its type
+	}
+	return r.Err
 }
 
 // reply writes a branch's answer to the socket and opens the stream it may carry.

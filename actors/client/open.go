@@ -110,6 +110,7 @@ func (c *client) connectOpen(ctx actor.Context, p *rpc.Packet) (protocol.Encoder
 			r = &call.Reply{Err: liberr.New(liberr.FromRPC, liberr.InternalError, "unexpected answer %T", answer)}
 		}
 		c.reply(ctx, header, protocol.ConnectOpen.Procedure, to, r)
+		c.conf.figures.served(header.Program, header.Proc, p.Since, failure(r))
 		if r.Err == nil {
 			p.Release() // see forward
 		}
@@ -160,8 +161,7 @@ func (c *client) resolve(name string) (scheme, uri string, err error) {
 
 // connectClose answers and closes once the answer has left.
 func (c *client) connectClose(ctx actor.Context, p *rpc.Packet) (protocol.Encoder, error) {
-	_ = c.conn.Send(p.Header.ReplyTo(rpc.OK), nil)
-	c.done(p)
+	c.respond(p, nil)
 	c.conn.CloseAfterFlush() // the reader then ends, and with it this actor
 	return nil, errLater
 }

@@ -37,9 +37,13 @@ type member struct {
 // NewServer makes the actor of a server. Connections reach it with Serve.
 func NewServer(conf *Config) actor.Producer {
 	conf.calls = &atomic.Int64{}
+	conf.figures = newFigures(conf.Name, conf.calls)
 	conf.seats = make(chan struct{}, waitingRoom)
 	return func() actor.Actor { return &server{conf: conf, clients: map[uint64]*member{}} }
 }
+
+// Figures are what the server counts; there after NewServer.
+func (c *Config) Figures() *Figures { return c.figures }
 
 // authDone tells that a client is authenticated.
 type authDone struct{ id uint64 }
@@ -107,6 +111,7 @@ func (s *server) Receive(ctx actor.Context) {
 			ctx.Stop(c.pid)
 		}
 	case *actor.Started:
+		s.conf.figures.none()
 		s.changed() // also after a crash, which took all clients along
 	case *actor.Stopping, *actor.Restarting:
 		s.turnAway()
@@ -201,6 +206,7 @@ func (s *server) admit(ctx actor.Context, conn net.Conn, peer sockets.Peer, hand
 		return err.Error()
 	}
 	s.clients[id] = &member{pid: pid, authed: !must, since: c.since, peer: peer}
+	s.conf.figures.joined(peer.Kind)
 	if must {
 		s.unauth++
 	}
@@ -216,6 +222,7 @@ func (s *server) left(who *actor.PID) {
 				s.unauth--
 			}
 			delete(s.clients, id)
+			s.conf.figures.left(c.peer.Kind)
 			s.changed()
 			return
 		}

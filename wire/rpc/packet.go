@@ -3,6 +3,7 @@ package rpc
 import (
 	"os"
 	"sync"
+	"time"
 )
 
 // Packet is one received packet.
@@ -16,6 +17,7 @@ type Packet struct {
 	Header
 	Payload []byte     // args, ret, event or stream bytes; the descriptor count is already removed
 	FDs     []*os.File // close-on-exec. Send or dup through SyscallConn: Fd() could change the sender's O_NONBLOCK
+	Since   time.Time  // when its receiver took it up, for who measures; the receiver's to set
 
 	buf []byte // what Payload points into
 }
