@@ -228,7 +228,7 @@ func (p *pool) startWork(d *def.Pool, flags uint32, settled func(ctx actor.Conte
 // pool needs a process, and the next one finds it active.
 func (p *pool) activate(ctx actor.Context, c *backend.Content) {
 	p.active = true
-	p.take(ctx, c, nil)
+	p.take(ctx, compare(c, nil), nil)
 	p.watch(ctx)
 }
 

@@ -31,20 +31,23 @@ func (p *pool) refreshAll(ctx actor.Context, r *call.Request) {
 		if err := p.requireActive(); err != nil {
 			return nil, err
 		}
-		known := make(map[string]*def.Volume, len(p.volumes))
-		for n, v := range p.volumes {
-			if v.Volume != nil {
-				known[n] = v.Volume
-			}
-		}
+		before := slices.Clone(p.list()) // all else of ten thousand volumes is done in the job, beside calls
 		b, d, s := p.backend, p.def, p.store
 		p.touched = map[string]bool{}
 		return &work{name: "refresh", limit: refreshIn, looks: true, run: func(jc context.Context, _ *kit.Undo) (any, error) {
-			return b.Refresh(jc, d, known)
+			known := make(map[string]*def.Volume, len(before))
+			for _, v := range before {
+				known[v.Name] = v
+			}
+			c, err := b.Refresh(jc, d, known)
+			if err != nil {
+				return nil, err
+			}
+			return compare(c, known), nil
 		}, apply: func(ctx actor.Context, out any) (protocol.Encoder, error) {
 			touched := p.touched
 			p.touched = nil
-			p.take(ctx, out.(*backend.Content), touched)
+			p.take(ctx, out.(*outcome), touched)
 			p.tell(ctx)
 			if r != nil {
 				p.refreshed(ctx)
@@ -75,32 +78,52 @@ func (p *pool) refreshAll(ctx actor.Context, r *call.Request) {
 	})
 }
 
+// outcome is what a refresh found, against what was known before it.
+type outcome struct {
+	*backend.Content
+	gone []string
+	set  []*def.Volume // new, or not as before
+}
+
+func compare(c *backend.Content, known map[string]*def.Volume) *outcome {
+	o := &outcome{Content: c}
+	for name := range known {
+		if c.Volumes[name] == nil {
+			o.gone = append(o.gone, name)
+		}
+	}
+	for name, v := range c.Volumes {
+		if known[name] != v {
+			o.set = append(o.set, v)
+		}
+	}
+	return o
+}
+
 // take puts what a refresh found in place of what was known, except for volumes that were touched meanwhile and those
 // that are being made.
-func (p *pool) take(ctx actor.Context, c *backend.Content, touched map[string]bool) {
-	p.setSpace(c.Space)
-	p.def.Permissions = c.Permissions // of the copy that setSpace made
-	change, replaced := &volumesChanged{Pool: p.uuid, All: p.volumes == nil}, 0
+func (p *pool) take(ctx actor.Context, o *outcome, touched map[string]bool) {
+	p.setSpace(o.Space)
+	p.def.Permissions = o.Permissions // of the copy that setSpace made
+	change := &volumesChanged{Pool: p.uuid, All: p.volumes == nil}
 	if p.volumes == nil {
-		p.volumes = make(map[string]*volume, len(c.Volumes))
+		p.volumes = make(map[string]*volume, len(o.set))
 	}
-	for name, old := range p.volumes {
-		if c.Volumes[name] == nil && !touched[name] && !old.making {
+	for _, name := range o.gone {
+		if old := p.volumes[name]; old != nil && !touched[name] && !old.making {
 			change.Gone = append(change.Gone, old.Volume)
 			delete(p.volumes, name)
 		}
 	}
-	for name, v := range c.Volumes {
-		old := p.volumes[name]
+	replaced := 0
+	for _, v := range o.set {
+		old := p.volumes[v.Name]
 		switch {
-		case touched[name] || old != nil && old.making:
+		case touched[v.Name] || old != nil && old.making:
 		case old == nil:
-			p.volumes[name] = &volume{Volume: v}
+			p.volumes[v.Name] = &volume{Volume: v}
 			change.Set = append(change.Set, v)
 		default:
-			if v == old.Volume {
-				continue
-			}
 			replaced++
 			if v = keyed(v, old.Volume); old.Key != v.Key || old.Path != v.Path {
 				change.Gone, change.Set = append(change.Gone, old.Volume), append(change.Set, v)
@@ -108,10 +131,11 @@ func (p *pool) take(ctx actor.Context, c *backend.Content, touched map[string]bo
 			old.Volume = v
 		}
 	}
-	if names := len(change.Gone) + len(change.Set); change.All || names+replaced > 0 {
+	names := len(change.Gone) + len(change.Set)
+	if change.All || names+replaced > 0 {
 		p.sorted = nil
 	}
-	if change.All || len(change.Gone)+len(change.Set) > 0 {
+	if change.All || names > 0 {
 		ctx.Send(p.parent, change)
 	}
 }

@@ -101,10 +101,12 @@ const distantWorkers = 8
 const share = 64
 
 func (d dir) Refresh(ctx context.Context, p *def.Pool, known map[string]*def.Volume) (*Content, error) {
-	names, err := d.names(p)
+	folder, names, err := d.names(p)
 	if err != nil {
 		return nil, err
 	}
+	defer folder.Close()
+	at := int(folder.Fd())
 	workers := max(1, runtime.GOMAXPROCS(0)/2)
 	if d.distant {
 		workers = distantWorkers
@@ -116,15 +118,21 @@ func (d dir) Refresh(ctx context.Context, p *def.Pool, known map[string]*def.Vol
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for ctx.Err() == nil {
-				from := int(next.Add(share)) - share
-				if from >= len(names) {
-					return
+			gently(func() {
+				for ctx.Err() == nil {
+					from := int(next.Add(share)) - share
+					if from >= len(names) {
+						return
+					}
+					for i := from; i < min(from+share, len(names)); i++ {
+						if v := known[names[i]]; v != nil && same(at, v) {
+							found[i] = v
+						} else {
+							found[i] = look(p, names[i])
+						}
+					}
 				}
-				for i := from; i < min(from+share, len(names)); i++ {
-					found[i] = look(p, names[i], known[names[i]])
-				}
-			}
+			})
 		}()
 	}
 	wg.Wait()
@@ -149,23 +157,24 @@ func (d dir) Refresh(ctx context.Context, p *def.Pool, known map[string]*def.Vol
 	return c, nil
 }
 
-// names lists the folder. A name that is no UTF-8 or has control characters cannot be a volume's: no document could
-// carry it.
-func (dir) names(p *def.Pool) ([]string, error) {
+// names lists the folder, and returns it open. A name that is no UTF-8 or has control characters cannot be a volume's: no
+// document could carry it.
+func (dir) names(p *def.Pool) (*os.File, []string, error) {
 	f, err := os.Open(p.Path)
 	if err == nil {
 		var st fs.FileInfo
 		if st, err = f.Stat(); err == nil && !st.IsDir() {
+			_ = f.Close()
 			err = syscall.ENOTDIR
 		}
-		defer f.Close()
 	}
 	if err != nil {
-		return nil, liberr.System(from, err, "cannot open directory '%s'", p.Path)
+		return nil, nil, liberr.System(from, err, "cannot open directory '%s'", p.Path)
 	}
 	all, err := f.Readdirnames(-1)
 	if err != nil {
-		return nil, liberr.System(from, err, "cannot read directory '%s'", p.Path)
+		_ = f.Close()
+		return nil, nil, liberr.System(from, err, "cannot read directory '%s'", p.Path)
 	}
 	names := all[:0]
 	for _, n := range all {
@@ -173,7 +182,7 @@ func (dir) names(p *def.Pool) ([]string, error) {
 			names = append(names, n)
 		}
 	}
-	return names, nil
+	return f, names, nil
 }
 
 func mayBeVolume(name string) bool {
@@ -184,7 +193,7 @@ func (dir) Look(_ context.Context, p *def.Pool, name string) (*def.Volume, error
 	if !mayBeVolume(name) {
 		return nil, nil
 	}
-	return look(p, name, nil), nil
+	return look(p, name), nil
 }
 
 func (dir) Space(_ context.Context, p *def.Pool) (Space, error) {

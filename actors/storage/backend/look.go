@@ -35,18 +35,21 @@ func permissions(st *unix.Stat_t) def.Permissions {
 	return def.Permissions{Mode: int64(st.Mode & 0o7777), Owner: int64(st.Uid), Group: int64(st.Gid)}
 }
 
-// look makes a volume of a file in a folder: nil for what cannot be one. known, when it is not nil, is returned again if
-// the file has not changed; only its times of access may be older.
-func look(p *def.Pool, name string, known *def.Volume) *def.Volume {
+// same tells whether the file of a volume in the folder at is as it was when it was looked at. Only its times of access may
+// be newer.
+func same(at int, v *def.Volume) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(at, v.Name, &st, 0) == nil && v.Identity == identityOf(&st) && unchanged(v.Backing)
+}
+
+// look makes a volume of a file in a folder: nil for what cannot be one.
+func look(p *def.Pool, name string) *def.Volume {
 	path := p.VolumePath(name)
 	var st unix.Stat_t
 	if unix.Stat(path, &st) != nil { // gone meanwhile, or a link to nowhere
 		return nil
 	}
 	id := identityOf(&st)
-	if known != nil && known.Identity == id && unchanged(known.Backing) {
-		return known
-	}
 	v := &def.Volume{
 		Name: name, Key: path, Path: path, Permissions: permissions(&st), Times: times(&st), Identity: id,
 		CapacityGiven: true, AllocationGiven: true,

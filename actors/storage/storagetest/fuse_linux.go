@@ -1,162 +1,25 @@
 package storagetest
 
 import (
-	"encoding/binary"
-	"os"
-	"strconv"
-	"sync/atomic"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"virtree/actors/storage/storagetest/hangfs"
 )
 
-// Hanging is a folder with one file, "one", of a file system whose server can be made to answer nothing any more: whoever
-// touches it then is held in the kernel, as by a server on the network that is gone.
+// Hanging is a folder with one file, "one", of a file system whose server can be made to answer nothing any more.
 type Hanging struct {
+	*hangfs.FS
 	Path string
-
-	fd     int
-	silent atomic.Bool
 }
 
-// Hang has the server be silent from now on.
-func (h *Hanging) Hang() { h.silent.Store(true) }
-
-// Operations of the kernel's protocol, and the sizes of its structures.
-const (
-	fuseLookup     = 1
-	fuseForget     = 2
-	fuseGetattr    = 3
-	fuseOpen       = 14
-	fuseRead       = 15
-	fuseStatfs     = 17
-	fuseRelease    = 18
-	fuseInit       = 26
-	fuseOpendir    = 27
-	fuseReaddir    = 28
-	fuseReleasedir = 29
-	fuseInterrupt  = 36
-	fuseBatch      = 42
-
-	fuseInHeader = 40
-	rootNode     = 1
-	fileNode     = 2
-	fileSize     = 8192
-)
-
-// NewHanging mounts one. It needs root and /dev/fuse.
+// NewHanging mounts one for the time of a test. It needs root and /dev/fuse.
 func NewHanging(t *testing.T) *Hanging {
 	t.Helper()
-	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	path := t.TempDir()
+	fs, err := hangfs.Mount(path)
 	if err != nil {
-		t.Skip("no FUSE: ", err)
+		t.Skip(err)
 	}
-	h := &Hanging{Path: t.TempDir(), fd: fd}
-	options := "fd=" + strconv.Itoa(fd) + ",rootmode=40000,user_id=0,group_id=0,allow_other"
-	if err := unix.Mount("hanging", h.Path, "fuse.hanging", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
-		_ = unix.Close(fd)
-		t.Skip("FUSE cannot be mounted: ", err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		h.serve()
-	}()
-	t.Cleanup(func() {
-		_ = unix.Unmount(h.Path, unix.MNT_FORCE) // whoever is held gets an error
-		_ = unix.Unmount(h.Path, unix.MNT_DETACH)
-		<-ended
-		_ = unix.Close(fd)
-	})
-	return h
-}
-
-// serve answers until the mount is gone.
-func (h *Hanging) serve() {
-	buf := make([]byte, 256<<10)
-	for {
-		n, err := unix.Read(h.fd, buf)
-		if err == unix.EINTR || err == unix.ENOENT || err == unix.EAGAIN {
-			continue
-		}
-		if err != nil || n < fuseInHeader {
-			return
-		}
-		order := binary.NativeEndian
-		op, unique, node := order.Uint32(buf[4:]), order.Uint64(buf[8:]), order.Uint64(buf[16:])
-		if h.silent.Load() {
-			continue
-		}
-		body, errno := h.answer(op, node, buf[fuseInHeader:n])
-		if body == nil && errno == 0 {
-			continue // nothing is to be answered
-		}
-		out := order.AppendUint32(nil, uint32(16+len(body)))
-		out = order.AppendUint32(out, uint32(-int32(errno)))
-		out = order.AppendUint64(out, unique)
-		_, _ = unix.Write(h.fd, append(out, body...))
-	}
-}
-
-func (h *Hanging) answer(op uint32, node uint64, in []byte) (out []byte, errno unix.Errno) {
-	order := binary.NativeEndian
-	switch op {
-	case fuseInit:
-		out = make([]byte, 64)
-		order.PutUint32(out, 7)
-		order.PutUint32(out[4:], 31)
-		order.PutUint32(out[20:], 4096) // the largest write
-		return out, 0
-	case fuseForget, fuseInterrupt, fuseBatch:
-		return nil, 0
-	case fuseGetattr:
-		return append(make([]byte, 16), attributes(node)...), 0 // valid for no time
-	case fuseLookup:
-		if node != rootNode || string(in) != "one\x00" {
-			return nil, unix.ENOENT
-		}
-		out = make([]byte, 40)
-		order.PutUint64(out, fileNode)
-		return append(out, attributes(fileNode)...), 0
-	case fuseOpen, fuseOpendir:
-		return make([]byte, 16), 0
-	case fuseRelease, fuseReleasedir:
-		return []byte{}, 0
-	case fuseRead:
-		return make([]byte, min(fileSize-min(fileSize, order.Uint64(in[8:])), uint64(order.Uint32(in[16:])))), 0
-	case fuseReaddir:
-		if order.Uint64(in[8:]) != 0 {
-			return []byte{}, 0
-		}
-		out = order.AppendUint64(nil, fileNode)
-		out = order.AppendUint64(out, 1)
-		out = order.AppendUint32(out, 3)
-		out = order.AppendUint32(out, unix.DT_REG)
-		return append(out, "one\x00\x00\x00\x00\x00"...), 0
-	case fuseStatfs:
-		out = make([]byte, 80)
-		for _, at := range []int{0, 8, 16} { // blocks, free, available
-			order.PutUint64(out[at:], 1000)
-		}
-		order.PutUint32(out[40:], 4096)
-		order.PutUint32(out[44:], 255)
-		order.PutUint32(out[48:], 4096)
-		return out, 0
-	}
-	return nil, unix.ENOSYS
-}
-
-func attributes(node uint64) []byte {
-	a := make([]byte, 88)
-	order := binary.NativeEndian
-	mode, size := uint32(unix.S_IFDIR|0o755), uint64(0)
-	if node == fileNode {
-		mode, size = unix.S_IFREG|0o600, fileSize
-	}
-	order.PutUint64(a, node)
-	order.PutUint64(a[8:], size)
-	order.PutUint32(a[60:], mode)
-	order.PutUint32(a[64:], 1)
-	order.PutUint32(a[68:], uint32(os.Getuid()))
-	return a
+	t.Cleanup(fs.Close)
+	return &Hanging{fs, path}
 }
