@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
@@ -22,6 +23,7 @@ import (
 //
 //	Describe --> look (a job) --> Described     all that ask meanwhile share one look
 //	Metrics  ----^            \-> MetricsText
+//	Troubles -------------------> TroubleList
 //	MakeFault, Release ---------> Outcome
 
 // InspectorName is the id of the inspector in each process.
@@ -33,6 +35,10 @@ type (
 	Describe struct{}
 	// Described is its answer: a Process as JSON.
 	Described struct{ Process []byte }
+	// Troubles asks for what went wrong lately. Process.Troubles says whether that has changed.
+	Troubles struct{}
+	// TroubleList is its answer: a []supervisors.Trouble as JSON, oldest first.
+	TroubleList struct{ Troubles []byte }
 	// Metrics asks for the figures of the process.
 	Metrics struct{}
 	// MetricsText is its answer, in the Prometheus text format.
@@ -56,6 +62,8 @@ type (
 func init() {
 	remoting.Register("inspect.Describe", 1, (*Describe)(nil))
 	remoting.Register("inspect.Described", 1, (*Described)(nil))
+	remoting.Register("inspect.Troubles", 1, (*Troubles)(nil))
+	remoting.Register("inspect.TroubleList", 1, (*TroubleList)(nil))
 	remoting.Register("inspect.Metrics", 1, (*Metrics)(nil))
 	remoting.Register("inspect.MetricsText", 1, (*MetricsText)(nil))
 	remoting.Register("inspect.MakeFault", 1, (*MakeFault)(nil))
@@ -65,6 +73,9 @@ func init() {
 
 // Urgent: who looks does not queue behind those who looked before.
 func (*Describe) Urgent() bool { return true }
+
+// Urgent as Describe is.
+func (*Troubles) Urgent() bool { return true }
 
 // inspector belongs to its Receive but for look, which its jobs only read.
 type inspector struct {
@@ -92,7 +103,7 @@ const lookLimit = 10 * time.Second
 
 // startInspector lets others look into this process.
 func (d *daemon) startInspector() error {
-	look := lookout{daemon: d.kind.daemon, tree: d.tree, node: d.node, observer: kit.Observe(d.system), faults: d.opts.Faults}
+	look := lookout{system: d.system, daemon: d.kind.daemon, tree: d.tree, node: d.node, observer: kit.Observe(d.system), faults: d.opts.Faults}
 	if d.opts.Split {
 		look.daemon = "virtree"
 	}
@@ -108,6 +119,8 @@ func (i *inspector) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *Describe:
 		i.see(ctx, asker{who: ctx.Sender()})
+	case *Troubles:
+		ctx.Respond(troubleList(ctx.ActorSystem()))
 	case *Metrics:
 		i.see(ctx, asker{who: ctx.Sender(), metrics: true})
 	case *kit.Done[seen]:
@@ -122,6 +135,15 @@ func (i *inspector) Receive(ctx actor.Context) {
 	default:
 		kit.Unhandled(ctx, m)
 	}
+}
+
+func troubleList(system *actor.ActorSystem) any {
+	all, _ := supervisors.Troubles(system)
+	b, err := json.Marshal(all)
+	if err != nil {
+		return &Outcome{Error: err.Error()}
+	}
+	return &TroubleList{b}
 }
 
 func (i *inspector) see(ctx actor.Context, a asker) {

@@ -25,10 +25,12 @@ const (
 
 // Picture asks all processes and puts their answers together.
 func (v *Visitor) Picture() *Picture {
-	p := &Picture{Root: v.paths.Root, Processes: v.Processes()}
-	p.Mode = modeOf(p.Processes)
-	p.Tree = merge(p.Processes)
-	return p
+	return v.PictureOf(v.Processes())
+}
+
+// PictureOf puts together what processes have answered.
+func (v *Visitor) PictureOf(processes []*Process) *Picture {
+	return &Picture{Root: v.paths.Root, Mode: modeOf(processes), Tree: merge(processes), Processes: processes}
 }
 
 func modeOf(processes []*Process) string {

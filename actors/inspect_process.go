@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"golang.org/x/sys/unix"
 
 	"virtree/supervisors"
@@ -31,6 +32,8 @@ type Process struct {
 	Heap        uint64  `json:"heap,omitempty"`
 	CPU         float64 `json:"cpu,omitempty"` // used since the start
 	Descriptors int     `json:"descriptors,omitempty"`
+	Wakeups     uint64  `json:"wakeups,omitempty"`  // how often one of its threads went to sleep, since the start
+	Troubles    uint64  `json:"troubles,omitempty"` // changes when something goes wrong; Visitor.Troubles has the records
 
 	Tree    *supervisors.Node   `json:"tree,omitempty"`
 	Servers []*supervisors.Node `json:"servers,omitempty"` // actors outside the tree: servers with their clients, the inspector
@@ -50,6 +53,7 @@ type Peer struct {
 
 // lookout sees what there is to see of this process. It waits for nobody.
 type lookout struct {
+	system   *actor.ActorSystem
 	daemon   string
 	tree     *supervisors.Tree
 	node     *remoting.Node
@@ -70,9 +74,11 @@ func (l lookout) see() (seen, error) {
 	p.Heap = mem.HeapAlloc
 	p.RSS, p.Threads = memory()
 	p.Descriptors = descriptors()
+	p.Troubles = supervisors.TroubleRevision(l.system)
 	var use unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &use) == nil {
 		p.CPU = time.Duration(use.Utime.Nano() + use.Stime.Nano()).Seconds()
+		p.Wakeups = uint64(use.Nvcsw)
 	}
 	b, err := json.Marshal(p)
 	return seen{p, b}, err

@@ -335,6 +335,30 @@ func TestAQuarantinedObjectIsReleased(t *testing.T) {
 	eventually(t, "running again", func() bool { return state() == "running" })
 }
 
+// A crash and a stuck actor are on the record with the stack that led there, and the description says that there is news.
+func TestTroubleIsOnTheRecord(t *testing.T) {
+	ask, _, _ := inspected(t, true)
+	if p := describeNow(t, ask); p.Troubles != 0 {
+		t.Errorf("revision %d before anything happened", p.Troubles)
+	}
+	ask(&MakeFault{ID: "root/b/object", Kind: "panic"})
+	var all []supervisors.Trouble
+	eventually(t, "the crash is on the record", func() bool {
+		list, ok := ask(&Troubles{}).(*TroubleList)
+		return ok && json.Unmarshal(list.Troubles, &all) == nil && len(all) == 1
+	})
+	got := all[0]
+	if got.Kind != supervisors.TroubleCrash || got.Actor != "root/b/object" || got.Message != "*fault.Panic" || got.Reason != "injected fault" {
+		t.Errorf("%+v", got)
+	}
+	if !strings.HasPrefix(got.Stack, "virtree/actors/internal/fault.(*Panic).Inject") {
+		t.Errorf("the stack does not begin where the panic was:\n%s", got.Stack)
+	}
+	if p := describeNow(t, ask); p.Troubles == 0 {
+		t.Error("the description does not say that there is news")
+	}
+}
+
 // Many who look at once share one look, and each has an answer.
 func TestManyMayLookAtOnce(t *testing.T) {
 	ask, _, _ := inspected(t, false)
@@ -384,7 +408,7 @@ func BenchmarkLook(b *testing.B) {
 		b.Fatal(err)
 	}
 	<-ready
-	l := lookout{daemon: "testd", tree: tree, node: link, observer: kit.Observe(system)}
+	l := lookout{system: system, daemon: "testd", tree: tree, node: link, observer: kit.Observe(system)}
 	b.Run("describe", func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {

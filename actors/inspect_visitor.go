@@ -115,19 +115,42 @@ func (v *Visitor) Processes() []*Process {
 	sockets := v.Sockets()
 	processes := make([]*Process, len(sockets))
 	v.all(sockets, func() any { return &Describe{} }, func(i int, answer any, err error) {
-		p, socket := &Process{}, sockets[i]
-		if d, ok := answer.(*Described); ok && err == nil {
-			err = json.Unmarshal(d.Process, p)
-		} else if err == nil {
-			err = fmt.Errorf("unexpected answer %T", answer)
-		}
-		if err != nil {
-			p = v.silent(socket, err)
-		}
-		p.Name, p.Socket = processName(socket), socket
-		processes[i] = p
+		processes[i] = v.described(sockets[i], answer, err)
 	})
 	return processes
+}
+
+// Process describes the process behind one socket.
+func (v *Visitor) Process(socket string) *Process {
+	answer, err := v.ask(socket, &Describe{})
+	return v.described(socket, answer, err)
+}
+
+func (v *Visitor) described(socket string, answer any, err error) *Process {
+	p := &Process{}
+	if d, ok := answer.(*Described); ok && err == nil {
+		err = json.Unmarshal(d.Process, p)
+	} else if err == nil {
+		err = fmt.Errorf("unexpected answer %T", answer)
+	}
+	if err != nil {
+		p = v.silent(socket, err)
+	}
+	p.Name, p.Socket = processName(socket), socket
+	return p
+}
+
+// Troubles are the records of what went wrong lately in the process behind a socket, oldest first.
+func (v *Visitor) Troubles(socket string) (all []supervisors.Trouble, err error) {
+	answer, err := v.ask(socket, &Troubles{})
+	if err != nil {
+		return nil, err
+	}
+	list, ok := answer.(*TroubleList)
+	if !ok {
+		return nil, fmt.Errorf("unexpected answer %T", answer)
+	}
+	return all, json.Unmarshal(list.Troubles, &all)
 }
 
 // silent is what is known of a process that did not answer.
