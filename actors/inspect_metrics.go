@@ -2,18 +2,27 @@ package actors
 
 import (
 	"bytes"
+	"cmp"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
+	"virtree/actors/internal/metrics"
 	"virtree/supervisors"
 )
 
-// figures makes Prometheus metrics of pictures. Actors come and go, and with each its counters; what a counter has once
-// counted must stay counted, so the sums are kept here. It belongs to the inspector.
+// figures makes Prometheus metrics of pictures, and of what the parts of the process count themselves. Actors come and go,
+// and with each its counters; what a counter has once counted must stay counted, so the sums are kept here.
 type figures struct {
+	sources *metrics.Sources // of the process; set before the first page
+
+	mu       sync.Mutex // guards the rest: a look that was given up for lost may come back beside its successor
 	registry *prometheus.Registry
 	last     map[string]counts // by id of an actor, as of the last picture
 	sums     map[group]counts  // since the start
@@ -37,38 +46,22 @@ func (c counts) since(o counts) counts {
 	return counts{c.processed - o.processed, c.refused - o.refused, c.restarts - o.restarts}
 }
 
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("virtree_"+name, help, labels, nil)
-}
-
-var (
-	metricActors     = describe("actors", "Actors, by branch, kind and state.", "branch", "kind", "state")
-	metricQueue      = describe("mailbox_messages", "Messages that wait in the mailboxes of a kind of actor.", "branch", "kind")
-	metricDeepest    = describe("mailbox_messages_max", "Messages in the deepest mailbox of a kind of actor.", "branch", "kind")
-	metricAge        = describe("mailbox_age_seconds", "How long the message has waited that waits longest.", "branch", "kind")
-	metricBusy       = describe("actor_busy_seconds", "How long the message has been handled that takes longest.", "branch", "kind")
-	metricProcessed  = describe("messages_total", "Messages handled, as far as they were seen at a scrape.", "branch", "kind")
-	metricRefused    = describe("messages_refused_total", "Messages refused because a mailbox was full.", "branch", "kind")
-	metricRestarts   = describe("restarts_total", "Failures of actors and of branch processes.", "branch", "kind")
-	metricQuarantine = describe("quarantined", "Actors that were given up after repeated failures.", "branch", "kind")
-	metricAbandoned  = describe("abandoned", "Actors that do not come back and were replaced.", "branch")
-	metricJobs       = describe("jobs", "Running jobs; lost ones are past their deadline.", "branch", "state")
-	metricPeerUp     = describe("peer_up", "Whether the link to another process of the tree is up.", "peer")
-	metricPeerQueue  = describe("peer_queued_messages", "Messages on their way to another process.", "peer")
-	metricPeerAsks   = describe("peer_requests", "Requests to another process that are not answered.", "peer")
-	metricUptime     = describe("uptime_seconds", "Age of the process.")
-)
-
 func newFigures() *figures {
-	f := &figures{registry: prometheus.NewRegistry(), last: map[string]counts{}, sums: map[group]counts{}}
-	f.registry.MustRegister(f, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	f := &figures{registry: prometheus.NewRegistry(), sources: &metrics.Sources{}, last: map[string]counts{}, sums: map[group]counts{}}
+	f.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return f
 }
 
-// text is the metrics of a picture, each line with the daemon's name.
+// text is the page of a picture.
 func (f *figures) text(p *Process) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.process = p
-	families, err := f.registry.Gather()
+	page := metrics.NewPage(p.Daemon)
+	f.tree(page)
+	f.peers(page)
+	f.sources.Write(page)
+	families, err := f.registry.Gather() // of the language's runtime and of the process
 	if err != nil {
 		return nil, err
 	}
@@ -79,11 +72,17 @@ func (f *figures) text(p *Process) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return b.Bytes(), nil
+	page.Raw(b.Bytes())
+	return page.Bytes(), nil
 }
 
-// Describe implements prometheus.Collector: which lines there are depends on what runs.
-func (f *figures) Describe(chan<- *prometheus.Desc) {}
+// label puts a label on every line of a family.
+func label(family *dto.MetricFamily, name, value string) {
+	for _, m := range family.Metric {
+		m.Label = append(m.Label, &dto.LabelPair{Name: &name, Value: &value})
+		slices.SortFunc(m.Label, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
+	}
+}
 
 // sum is what the picture says of one group.
 type sum struct {
@@ -93,50 +92,71 @@ type sum struct {
 	quarantined, abandoned int
 }
 
-// Collect implements prometheus.Collector.
-func (f *figures) Collect(out chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
+// tree writes what the picture says of actors and jobs.
+func (f *figures) tree(page *metrics.Page) {
 	groups, jobs := f.sumUp()
-	for g, s := range groups {
-		for state, n := range s.states {
-			gauge(metricActors, float64(n), g.branch, g.kind, state)
+	order := func(a, b group) int { return cmp.Or(cmp.Compare(a.branch, b.branch), cmp.Compare(a.kind, b.kind)) }
+	byGroup := slices.SortedFunc(maps.Keys(groups), order)
+	each := func(name, help string, value func(s *sum) float64) {
+		page.Family("virtree_"+name, metrics.Gauge, help)
+		for _, g := range byGroup {
+			page.Value(value(groups[g]), "branch", g.branch, "kind", g.kind)
 		}
-		gauge(metricQueue, float64(s.depth), g.branch, g.kind)
-		gauge(metricDeepest, float64(s.deepest), g.branch, g.kind)
-		gauge(metricAge, s.age, g.branch, g.kind)
-		gauge(metricBusy, s.busy, g.branch, g.kind)
-		gauge(metricQuarantine, float64(s.quarantined), g.branch, g.kind)
 	}
+	page.Family("virtree_actors", metrics.Gauge, "Actors, by branch, kind and state.")
+	for _, g := range byGroup {
+		for _, state := range slices.Sorted(maps.Keys(groups[g].states)) {
+			page.Value(float64(groups[g].states[state]), "branch", g.branch, "kind", g.kind, "state", state)
+		}
+	}
+	each("mailbox_messages", "Messages that wait in the mailboxes of a kind of actor.", func(s *sum) float64 { return float64(s.depth) })
+	each("mailbox_messages_max", "Messages in the deepest mailbox of a kind of actor.", func(s *sum) float64 { return float64(s.deepest) })
+	each("mailbox_age_seconds", "How long the message has waited that waits longest.", func(s *sum) float64 { return s.age })
+	each("actor_busy_seconds", "How long the message has been handled that takes longest.", func(s *sum) float64 { return s.busy })
+	each("quarantined", "Actors that were given up after repeated failures.", func(s *sum) float64 { return float64(s.quarantined) })
 	abandoned := map[string]int{}
 	for g, s := range groups {
 		abandoned[g.branch] += s.abandoned
 	}
-	for branch, n := range abandoned {
-		gauge(metricAbandoned, float64(n), branch)
+	page.Family("virtree_abandoned", metrics.Gauge, "Actors that do not come back and were replaced.")
+	for _, branch := range slices.Sorted(maps.Keys(abandoned)) {
+		page.Value(float64(abandoned[branch]), "branch", branch)
 	}
-	for g, c := range f.sums {
-		for d, v := range map[*prometheus.Desc]uint64{metricProcessed: c.processed, metricRefused: c.refused, metricRestarts: c.restarts} {
-			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), g.branch, g.kind)
+	counted := func(name, help string, value func(c counts) uint64) {
+		page.Family("virtree_"+name, metrics.Counter, help)
+		for _, g := range slices.SortedFunc(maps.Keys(f.sums), order) {
+			page.Count(value(f.sums[g]), "branch", g.branch, "kind", g.kind)
 		}
 	}
-	for j, n := range jobs {
-		gauge(metricJobs, float64(n), j.branch, j.kind)
+	counted("messages_total", "Messages handled, as far as they were seen at a scrape.", func(c counts) uint64 { return c.processed })
+	counted("messages_refused_total", "Messages refused because a mailbox was full.", func(c counts) uint64 { return c.refused })
+	counted("restarts_total", "Failures of actors and of branch processes.", func(c counts) uint64 { return c.restarts })
+	page.Family("virtree_jobs", metrics.Gauge, "Running jobs; lost ones are past their deadline.")
+	for _, j := range slices.SortedFunc(maps.Keys(jobs), order) {
+		page.Value(float64(jobs[j]), "branch", j.branch, "state", j.kind)
 	}
-	for _, p := range f.process.Peers {
-		if strings.HasPrefix(p.Address, "unix-anonymous:") {
-			continue // somebody who looks; each would be a line for ever
+	page.Family("virtree_uptime_seconds", metrics.Gauge, "Age of the process.")
+	page.Value(f.process.Uptime)
+}
+
+// peers writes what the picture says of links to other processes.
+func (f *figures) peers(page *metrics.Page) {
+	each := func(name, help string, value func(p *Peer) float64) {
+		page.Family("virtree_peer_"+name, metrics.Gauge, help)
+		for i := range f.process.Peers {
+			if p := &f.process.Peers[i]; !strings.HasPrefix(p.Address, "unix-anonymous:") { // somebody who looks: each would be a line for ever
+				page.Value(value(p), "peer", p.Address)
+			}
 		}
-		up := 0.0
+	}
+	each("up", "Whether the link to another process of the tree is up.", func(p *Peer) float64 {
 		if p.State == "up" {
-			up = 1
+			return 1
 		}
-		gauge(metricPeerUp, up, p.Address)
-		gauge(metricPeerQueue, float64(p.Queued), p.Address)
-		gauge(metricPeerAsks, float64(p.Requests), p.Address)
-	}
-	gauge(metricUptime, f.process.Uptime)
+		return 0
+	})
+	each("queued_messages", "Messages on their way to another process.", func(p *Peer) float64 { return float64(p.Queued) })
+	each("requests", "Requests to another process that are not answered.", func(p *Peer) float64 { return float64(p.Requests) })
 }
 
 // sumUp groups the picture and moves the counters on. The second result counts jobs by branch and state.
