@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
+	"virtree/actors/client"
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
@@ -54,6 +56,7 @@ type daemon struct {
 	env     *branch.Env
 	foreign foreigners
 	lock    *os.File
+	clients atomic.Pointer[[]*client.Figures] // of the servers, once they are there
 }
 
 // Run is a daemon from start to end; its result is the process's exit code.
@@ -202,13 +205,16 @@ func (d *daemon) startTree() error {
 		return err
 	}
 	d.tree = tree
-	dog := &kit.Watchdog{System: d.system, Log: d.logs.Logger("watchdog"), Slow: time.Second}
-	if len(d.kind.spec) == 1 && !d.opts.Split {
-		// A process with one branch is cheap to replace: its guests are adopted by the next one.
-		dog.MaxAbandoned = maxAbandoned
-		dog.OnTooMany = func(n int) {
+	dog := &kit.Watchdog{System: d.system, Log: d.logs.Logger("watchdog"), MaxAbandoned: maxAbandoned}
+	dog.OnTooMany = func(n int) {
+		if len(d.kind.spec) == 1 && !d.opts.Split {
+			// A process with one branch is cheap to replace: its guests are adopted by the next one.
 			d.tree.Fail(&supervisors.ExitError{Code: supervisors.ExitRecycle, Err: fmt.Errorf("%d actors never came back", n)})
+			return
 		}
+		// One with all branches is not: that costs every client its connection. No object adds more than a few, see
+		// supervisors.Config.MaxStuck.
+		d.log.Error().Int("abandoned", n).Msg("actors never came back, and keep what they hold until this daemon is restarted")
 	}
 	go dog.Run(context.Background()) // ends with the process
 	return nil

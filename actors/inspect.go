@@ -103,7 +103,7 @@ const lookLimit = 10 * time.Second
 
 // startInspector lets others look into this process.
 func (d *daemon) startInspector() error {
-	look := lookout{system: d.system, daemon: d.kind.daemon, tree: d.tree, node: d.node, observer: kit.Observe(d.system), faults: d.opts.Faults}
+	look := lookout{system: d.system, clients: &d.clients, daemon: d.kind.daemon, tree: d.tree, node: d.node, observer: kit.Observe(d.system), faults: d.opts.Faults}
 	if d.opts.Split {
 		look.daemon = "virtree"
 	}

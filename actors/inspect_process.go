@@ -1,16 +1,19 @@
 package actors
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"golang.org/x/sys/unix"
 
+	"virtree/actors/client"
 	"virtree/supervisors"
 	"virtree/wire/remoting"
 )
@@ -36,8 +39,17 @@ type Process struct {
 	Troubles    uint64  `json:"troubles,omitempty"` // changes when something goes wrong; Visitor.Troubles has the records
 
 	Tree    *supervisors.Node   `json:"tree,omitempty"`
+	Calls   []Calls             `json:"calls,omitempty"`   // that clients of this process have made, since its start
 	Servers []*supervisors.Node `json:"servers,omitempty"` // actors outside the tree: servers with their clients, the inspector
 	Peers   []Peer              `json:"peers,omitempty"`
+}
+
+// Calls are the answered calls of clients to one driver, of one class.
+type Calls struct {
+	Branch  string   `json:"branch"` // that serves them; "connection" for what the client's actor answers itself
+	Class   string   `json:"class"`
+	Buckets []uint64 `json:"buckets"` // how many took how long, see meter.Bounds; each bucket its own
+	Failed  uint64   `json:"failed"`  // answered with an error
 }
 
 // Peer is another process that this one has to do with.
@@ -55,6 +67,7 @@ type Peer struct {
 type lookout struct {
 	system   *actor.ActorSystem
 	daemon   string
+	clients  *atomic.Pointer[[]*client.Figures] // of the servers, once there are some
 	tree     *supervisors.Tree
 	node     *remoting.Node
 	observer supervisors.Observer
@@ -74,6 +87,7 @@ func (l lookout) see() (seen, error) {
 	p.Heap = mem.HeapAlloc
 	p.RSS, p.Threads = memory()
 	p.Descriptors = descriptors()
+	p.Calls = l.calls()
 	p.Troubles = supervisors.TroubleRevision(l.system)
 	var use unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &use) == nil {
@@ -82,6 +96,21 @@ func (l lookout) see() (seen, error) {
 	}
 	b, err := json.Marshal(p)
 	return seen{p, b}, err
+}
+
+// branchOfDriver are the branches that serve drivers under another name.
+var branchOfDriver = map[string]string{"hypervisor": "qemu", "daemon": "admin", "virtlogd": "logd", "virtlockd": "lockd"}
+
+func (l lookout) calls() (all []Calls) {
+	if l.clients == nil || l.clients.Load() == nil {
+		return nil
+	}
+	for _, figures := range *l.clients.Load() {
+		for _, c := range figures.Calls() {
+			all = append(all, Calls{Branch: cmp.Or(branchOfDriver[c.Driver], c.Driver), Class: c.Class, Buckets: c.Took.Buckets[:], Failed: c.Failed})
+		}
+	}
+	return all
 }
 
 func (l lookout) peers() (peers []Peer) {

@@ -70,6 +70,7 @@ func (d *daemon) listen(act *sockets.Activation) error {
 			}()
 		}
 	}
+	d.clients.Store(&[]*client.Figures{main.Figures(), admin.Figures()})
 	return nil
 }
 
