@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -26,8 +27,12 @@ func newBranch(env *branch.Env, b supervisors.Branch) (*actor.Props, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kit.Props(producer, kit.Kind("branch")), nil
+	return kit.Props(producer, kit.Kind("branch"), kit.Abandon(branchPatience)), nil
 }
+
+// branchPatience is how long a branch may be in one message until it is given up: all callers of its driver wait for it, so
+// it has half the time of an object.
+const branchPatience = 5 * time.Second
 
 func producerOf(env *branch.Env, name string) (actor.Producer, error) {
 	switch name {

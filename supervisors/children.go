@@ -30,6 +30,9 @@ type Config struct {
 	// Thaw is how long a restart may take until the child counts as stuck; zero = 3 s. It is the framework's part
 	// (Restarting, stopping the grandchildren, the producer, Started), none of which may block.
 	Thaw time.Duration
+	// MaxStuck is how many stuck predecessors a child may leave behind, each with a goroutine that nobody can end, until it is
+	// quarantined; zero = 3.
+	MaxStuck int
 }
 
 // Children supervises the children of one actor: the actor embeds or holds it, passes its HandleFailure on and calls
@@ -57,6 +60,9 @@ type lost struct {
 func NewChildren(cfg Config) *Children {
 	if cfg.Thaw == 0 {
 		cfg.Thaw = 3 * time.Second
+	}
+	if cfg.MaxStuck == 0 {
+		cfg.MaxStuck = 3
 	}
 	if cfg.Changed == nil {
 		cfg.Changed = func(actor.Context, Change) {}
@@ -193,6 +199,16 @@ func (c *Children) HandleFailure(system *actor.ActorSystem, s actor.Supervisor, 
 	c.failed(ctx, row, reason, message, false)
 }
 
+// leftBehind is how many abandoned actors of a child have not come back.
+func (c *Children) leftBehind(name string) (n int) {
+	for _, l := range c.lost {
+		if l.name == name {
+			n++
+		}
+	}
+	return n
+}
+
 // failed records a failure and does what the verdict says. dead: there is no actor to restart, only to start anew.
 func (c *Children) failed(ctx actor.Context, row *child, reason, message any, dead bool) {
 	row.lastErr = asError(reason)
@@ -200,6 +216,9 @@ func (c *Children) failed(ctx actor.Context, row *child, reason, message any, de
 		return
 	}
 	v := row.history.Fail(time.Now())
+	if n := c.leftBehind(row.Name); n >= c.cfg.MaxStuck && !v.GiveUp {
+		v = row.history.GiveUp()
+	}
 	line := c.cfg.Log.Error().Str("child", row.Name).Err(row.lastErr).Int("failures", row.history.Total())
 	if !v.GiveUp {
 		line.Dur("delay", v.Delay).Msg("child failed, restarting")
@@ -315,12 +334,7 @@ func (c *Children) publish(ctx actor.Context, row *child) {
 }
 
 func (c *Children) store(ctx actor.Context, id string, row *child) {
-	f := Facts{State: row.state.String(), Restarts: row.history.Total(), Since: row.since}
-	for _, l := range c.lost {
-		if l.name == row.Name {
-			f.Abandoned++
-		}
-	}
+	f := Facts{State: row.state.String(), Restarts: row.history.Total(), Since: row.since, Abandoned: c.leftBehind(row.Name)}
 	if row.lastErr != nil {
 		f.LastError = row.lastErr.Error()
 	}

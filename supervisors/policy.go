@@ -58,6 +58,12 @@ func (h *History) Fail(now time.Time) Verdict {
 	return Verdict{Delay: h.policy.delay(len(h.failures))}
 }
 
+// GiveUp is the verdict for a child that must not be restarted whatever its record.
+func (h *History) GiveUp() Verdict {
+	h.givenUp = true
+	return Verdict{GiveUp: true, Delay: h.policy.Parole}
+}
+
 // delay before the n-th restart in a row.
 func (p Restart) delay(n int) time.Duration {
 	d := p.First

@@ -52,6 +52,10 @@ func (c *Call) Refuse(err *liberr.Error) any {
 	return &Reply{Serial: c.Serial, Err: err}
 }
 
+// Overdue makes the reply to a call that an actor holds which does not come back. That one may still use the call, and owns
+// its descriptors.
+func (c *Call) Overdue(err *liberr.Error) any { return &Reply{Serial: c.Serial, Err: err} }
+
 // Reply answers a Call: Ret or Err, never both. A good reply to a stream procedure carries Stream.
 type Reply struct {
 	Serial uint64

@@ -8,6 +8,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"virtree/actors/internal/kit"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
@@ -18,14 +19,28 @@ type Request struct {
 	*Call
 	to       *actor.PID
 	system   *actor.ActorSystem
-	open     *Open // where its server lists it until it is answered; may be nil
+	by       *actor.PID // its server
+	open     *Open      // where its server lists it until it is answered; may be nil
+	owed     atomic.Bool
 	answered atomic.Bool
 }
 
 // NewRequest wraps the call that ctx is receiving.
 func NewRequest(ctx actor.Context, c *Call) *Request {
-	return &Request{Call: c, to: ctx.Sender(), system: ctx.ActorSystem()}
+	return &Request{Call: c, to: ctx.Sender(), by: ctx.Self(), system: ctx.ActorSystem()}
 }
+
+// owe lists the request as one that its server answers later.
+func (r *Request) owe() {
+	if r.open != nil {
+		r.open.enter(r)
+	}
+	r.owed.Store(true)
+	kit.Owe(r.system, r.by.Id, r)
+}
+
+// For is the call, which the watchdog answers if the server never comes back to it.
+func (r *Request) For() any { return r.Call }
 
 // Reply answers with a result; nil for procedures that have none.
 func (r *Request) Reply(ret protocol.Encoder) {
@@ -44,6 +59,9 @@ func (r *Request) ReplyRaw(reply *Reply) {
 	}
 	if r.open != nil {
 		r.open.leave(r)
+	}
+	if r.owed.Load() {
+		kit.Settle(r.system, r.by.Id, r)
 	}
 	reply.Serial = r.Serial
 	if r.to != nil {
@@ -172,6 +190,14 @@ func DomainOf(p *protocol.Procedure) liberr.Domain {
 	return liberr.FromDomain
 }
 
+// From is the error domain of the driver that serves the call.
+func (c *Call) From() liberr.Domain {
+	if from := DomainOf(c.Proc); from != liberr.FromDomain {
+		return from
+	}
+	return liberr.FromQemu
+}
+
 // Route is one line of a Table.
 type Route[T any] struct {
 	proc  *protocol.Procedure
@@ -218,9 +244,7 @@ func Later[T, A, R any, PA Decodable[A]](p protocol.Proc[A, R], h func(t T, ctx 
 		if err := decode(r, PA(&a)); err != nil {
 			return err
 		}
-		if r.open != nil {
-			r.open.enter(r)
-		}
+		r.owe()
 		return h(t, ctx, r, &a)
 	}}
 }

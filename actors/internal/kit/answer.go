@@ -17,6 +17,11 @@ type Answerable interface {
 	Refuse(err *liberr.Error) (reply any)
 }
 
+// Held is a request that can be answered for while an actor which does not come back may still use all that it holds.
+type Held interface {
+	Overdue(err *liberr.Error) (reply any)
+}
+
 // Failed is the reply to a request that is not Answerable. Serial is the request's, if it has one.
 type Failed struct {
 	Serial uint64
@@ -47,8 +52,35 @@ func Refuse(system *actor.ActorSystem, sender *actor.PID, msg any, err *liberr.E
 	}
 }
 
+// overdue is what a caller hears whose call an actor holds that does not come back: what libvirt says when an object's
+// lock is not to be had.
+func overdue(msg any) *liberr.Error {
+	from := liberr.FromRPC
+	if m, ok := msg.(interface{ From() liberr.Domain }); ok {
+		from = m.From()
+	}
+	return liberr.New(from, liberr.OperationTimeout, "cannot acquire state change lock")
+}
+
+// answerHeld answers for the message in the hands of an actor that was given up, and touches nothing of it.
+func answerHeld(system *actor.ActorSystem, self, sender *actor.PID, msg any) {
+	if d := debtsOf(system); sender == nil || d != nil && d.answered(self.Id, msg) {
+		return
+	}
+	switch m := msg.(type) {
+	case Held:
+		system.Root.Send(sender, m.Overdue(overdue(m)))
+	case interface{ RequestSerial() uint64 }:
+		system.Root.Send(sender, &Failed{Serial: m.RequestSerial(), Err: overdue(m)})
+	}
+}
+
 // refused is the mailbox's Answerer.
 func refused(system *actor.ActorSystem, self, sender *actor.PID, msg any, why mailbox.Reason) {
+	if why == mailbox.InHand {
+		answerHeld(system, self, sender, msg)
+		return
+	}
 	if lifecycle(msg) {
 		return
 	}
@@ -61,8 +93,11 @@ func refused(system *actor.ActorSystem, self, sender *actor.PID, msg any, why ma
 			slog.String("why", why.String()))
 	}
 	err := liberr.New(liberr.FromRPC, liberr.InternalError, "%s is gone", self.Id)
-	if why == mailbox.Busy {
+	switch why {
+	case mailbox.Busy:
 		err = liberr.New(liberr.FromRPC, liberr.ResourceBusy, "%s has too many requests waiting", self.Id)
+	case mailbox.Stuck:
+		err = overdue(msg)
 	}
 	Refuse(system, sender, msg, err)
 }

@@ -182,6 +182,11 @@ func (s *stage) expect(name string, state supervisors.State) supervisors.Change 
 	return c
 }
 
+func isTimeout(v any) bool {
+	f, ok := v.(*Failed)
+	return ok && errors.Is(f.Err, liberr.OperationTimeout)
+}
+
 func isErr(v any) bool { f, ok := v.(*Failed); return ok && errors.Is(f.Err, liberr.InternalError) }
 
 var quick = supervisors.Restart{Intensity: 2, Period: time.Minute, First: time.Millisecond, Max: time.Millisecond}
@@ -290,7 +295,7 @@ func TestAStuckObjectIsReplacedUnderANewName(t *testing.T) {
 	waiting := s.system.Root.RequestFuture(pid, request{1}, patience)
 	w := &Watchdog{System: s.system, Log: zerolog.New(s.log), Slow: time.Nanosecond, Abandon: time.Nanosecond}
 	w.sweep()
-	if v, err := waiting.Result(); err != nil || !isErr(v) {
+	if v, err := waiting.Result(); err != nil || !isTimeout(v) {
 		t.Errorf("who waited got %v %v", v, err)
 	}
 	if c := s.expect("a", supervisors.Waiting); c.PID != nil || !strings.Contains(c.Err.Error(), "stuck in kit.getStuck") {
@@ -303,7 +308,7 @@ func TestAStuckObjectIsReplacedUnderANewName(t *testing.T) {
 	if v := s.ask(c.PID, who{}); v != 2 {
 		t.Errorf("successor answers %v", v)
 	}
-	if v := s.ask(pid, request{2}); !isErr(v) {
+	if v := s.ask(pid, request{2}); !isTimeout(v) {
 		t.Errorf("the old name answers %v", v)
 	}
 	if v := s.ask(s.branch, count{}); v != (counted{1, 1}) {
@@ -354,7 +359,7 @@ func TestStopAllIsOrderedLimitedAndComplete(t *testing.T) {
 	if got := s.lines("stopping"); !slices.Equal(got, []string{"branch/c", "branch/a"}) {
 		t.Errorf("stopped %v", got)
 	}
-	if v, err := late.Result(); err != nil || !isErr(v) {
+	if v, err := late.Result(); err != nil || !isTimeout(v) {
 		t.Errorf("who waited for the stuck one got %v %v", v, err)
 	}
 	if _, ok := s.ask(s.branch, startObject{supervisors.Child{Name: "d", Props: s.props()}}).(error); !ok {
@@ -411,6 +416,34 @@ func TestStopOneAndPermanentChildren(t *testing.T) {
 	s.system.Root.Stop(a) // not permanent: leaves the table
 	s.expect("a", supervisors.Gone)
 	if v := s.ask(s.branch, count{}); v != (counted{1, 0}) {
+		t.Errorf("counted %v", v)
+	}
+}
+
+// An object that gets stuck again and again leaves so many goroutines behind and no more: then it is quarantined, however
+// much its record forgives.
+func TestAnObjectLeavesOnlySoManyStuckPredecessors(t *testing.T) {
+	s := newStage(t)
+	patient := supervisors.Restart{Intensity: 1000, Period: time.Minute, First: time.Millisecond, Max: time.Millisecond}
+	pid := s.start(supervisors.Child{Name: "a", Restart: patient})
+	w := &Watchdog{System: s.system, Log: zerolog.New(s.log), Slow: time.Nanosecond, Abandon: time.Nanosecond}
+	for n := 1; ; n++ {
+		st := stall{make(chan struct{}), make(chan struct{})}
+		s.system.Root.Send(pid, getStuck{st})
+		within(t, st.enter, "the stall")
+		defer close(st.leave)
+		w.sweep()
+		if n == 3 {
+			break
+		}
+		s.expect("a", supervisors.Waiting)
+		pid = s.expect("a", supervisors.Running).PID
+	}
+	c := s.expect("a", supervisors.Quarantined)
+	if f, ok := s.ask(c.PID, request{1}).(*Failed); !ok || !strings.Contains(f.Err.Message, "quarantined") {
+		t.Errorf("its stand-in answers %v", f)
+	}
+	if v := s.ask(s.branch, count{}); v != (counted{1, 3}) {
 		t.Errorf("counted %v", v)
 	}
 }

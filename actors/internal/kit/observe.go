@@ -42,5 +42,11 @@ func (o observer) Jobs() []supervisors.JobInfo { return jobsOf(o.system).all() }
 
 func (o observer) Abandon(id string) bool {
 	m := mailbox.RegistryOf(o.system).Find(id)
-	return m != nil && m.Abandon()
+	if m == nil || !debtsOf(o.system).giveUp(id, m.Abandon) {
+		return false
+	}
+	for _, r := range jobsOf(o.system).of(id) { // nobody will take their results
+		r.Cancel(ErrActorGone)
+	}
+	return true
 }

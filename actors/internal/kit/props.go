@@ -34,6 +34,9 @@ func Limit(n int) Option { return func(c *config) { c.box.Limit = n } }
 // Slow sets how long one message may take before the watchdog reports it.
 func Slow(d time.Duration) Option { return func(c *config) { c.box.Slow = d } }
 
+// Abandon sets how long one message may take before the supervisor gives the actor up.
+func Abandon(d time.Duration) Option { return func(c *config) { c.box.Abandon = d } }
+
 // Answer replaces the answer to refused and left-over messages.
 func Answer(f mailbox.Answerer) Option { return func(c *config) { c.box.Answer = f } }
 

@@ -1,6 +1,8 @@
 package kit
 
 import (
+	"sync/atomic"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"virtree/wire/liberr"
@@ -10,7 +12,34 @@ import (
 // Receive; the zero value keeps everything.
 type Stash struct {
 	ready bool
-	kept  []*actor.MessageEnvelope
+	kept  []*stashed
+}
+
+// stashed is a message that is kept. Whoever takes it answers for it: the actor, or the watchdog for an actor that is
+// stuck.
+type stashed struct {
+	system *actor.ActorSystem
+	msg    any
+	sender *actor.PID
+	taken  atomic.Bool
+}
+
+// For is the message.
+func (s *stashed) For() any { return s.msg }
+
+// From is the domain of the error, if the message has one.
+func (s *stashed) From() liberr.Domain {
+	if m, ok := s.msg.(interface{ From() liberr.Domain }); ok {
+		return m.From()
+	}
+	return liberr.FromRPC
+}
+
+// Fail refuses the message.
+func (s *stashed) Fail(err error) {
+	if s.taken.CompareAndSwap(false, true) {
+		Refuse(s.system, s.sender, s.msg, liberr.From(s.From(), err))
+	}
 }
 
 // Ready tells whether the actor takes messages as they come.
@@ -21,7 +50,9 @@ func (s *Stash) Hold(ctx actor.Context) bool {
 	if s.ready {
 		return false
 	}
-	s.kept = append(s.kept, &actor.MessageEnvelope{Message: ctx.Message(), Sender: ctx.Sender()})
+	kept := &stashed{system: ctx.ActorSystem(), msg: ctx.Message(), sender: ctx.Sender()}
+	s.kept = append(s.kept, kept)
+	Owe(kept.system, ctx.Self().Id, kept)
 	return true
 }
 
@@ -35,10 +66,13 @@ func (s *Stash) Release(ctx actor.Context) {
 	s.kept = nil
 	root, self := ctx.ActorSystem().Root, ctx.Self()
 	for _, e := range kept {
-		if e.Sender != nil {
-			root.RequestWithCustomSender(self, e.Message, e.Sender)
-		} else {
-			root.Send(self, e.Message)
+		Settle(e.system, self.Id, e)
+		switch {
+		case !e.taken.CompareAndSwap(false, true):
+		case e.sender != nil:
+			root.RequestWithCustomSender(self, e.msg, e.sender)
+		default:
+			root.Send(self, e.msg)
 		}
 	}
 }
@@ -48,6 +82,7 @@ func (s *Stash) Refuse(ctx actor.Context, err *liberr.Error) {
 	kept := s.kept
 	s.kept = nil
 	for _, e := range kept {
-		Refuse(ctx.ActorSystem(), e.Sender, e.Message, err)
+		Settle(e.system, ctx.Self().Id, e)
+		e.Fail(err)
 	}
 }

@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -17,9 +18,9 @@ import (
 type Watchdog struct {
 	System  *actor.ActorSystem
 	Log     zerolog.Logger
-	Every   time.Duration // between two looks; 1 s
-	Slow    time.Duration // report; 5 s. Options of the kind of actor (Slow) go before it
-	Abandon time.Duration // after so long the supervisor is told; 30 s; < 0 = never
+	Every   time.Duration // between two looks; 500 ms
+	Slow    time.Duration // report; 1 s. Options of the kind of actor (Slow) go before it
+	Abandon time.Duration // after so long the supervisor is told; 10 s; < 0 = never. Likewise (Abandon)
 	// OnAbandon replaces telling the parent.
 	OnAbandon func(Stuck)
 	// Each abandoned actor keeps a goroutine and what it holds. When more than MaxAbandoned have not come back, OnTooMany
@@ -30,8 +31,21 @@ type Watchdog struct {
 	OnSlow, OnBack func(Stuck)
 
 	seen    map[*mailbox.Mailbox]*episode
+	boxes   []*mailbox.Mailbox // of a sweep, for the next one
 	toldAll bool
+	last    time.Time // of the looks
+	thawed  time.Time // when the process last went on after a pause
 }
+
+// Why these limits. A Receive takes microseconds, so a second is an error to report, and with a look each half second it is
+// named within two. What it costs to give up an actor that would have come back is one error for each call that it holds; what
+// it costs to wait is all calls on its object. libvirt's clients bear 30 s of waiting for an object's job and as much of
+// silence: at 10 s they have an answer, and a successor, in the middle of that.
+const (
+	watchdogEvery   = 500 * time.Millisecond
+	watchdogSlow    = time.Second
+	watchdogAbandon = 10 * time.Second
+)
 
 // Stuck is an actor that has been in one message for long.
 type Stuck struct {
@@ -71,6 +85,7 @@ func (w *Watchdog) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-traffic:
+			w.last = time.Now()
 			t.Reset(w.Every)
 		}
 	}
@@ -82,9 +97,9 @@ func (w *Watchdog) defaults() {
 			*d = v
 		}
 	}
-	or(&w.Every, time.Second)
-	or(&w.Slow, 5*time.Second)
-	or(&w.Abandon, 30*time.Second)
+	or(&w.Every, watchdogEvery)
+	or(&w.Slow, watchdogSlow)
+	or(&w.Abandon, watchdogAbandon)
 	if w.seen == nil {
 		w.seen = make(map[*mailbox.Mailbox]*episode)
 	}
@@ -96,16 +111,26 @@ func (w *Watchdog) defaults() {
 // sweep looks at all actors once, and tells whether any was in a message.
 func (w *Watchdog) sweep() (anyBusy bool) {
 	w.defaults()
+	now := time.Now()
+	if !w.last.IsZero() && now.Sub(w.last) > 4*w.Every+time.Second {
+		w.thawed = now // we did not run, so nobody did: all have their time again
+	}
+	w.last = now
 	var all stacks // taken once per sweep, and only when there is news
 	abandoned := 0
-	for _, m := range mailbox.RegistryOf(w.System).All() {
+	w.boxes = mailbox.RegistryOf(w.System).Busy(w.boxes[:0])
+	defer func() { clear(w.boxes) }()
+	for _, m := range w.boxes {
 		busy, message := m.BusyFor()
 		anyBusy = anyBusy || busy > 0
-		limit := m.SlowAfter()
-		if limit == 0 {
-			limit = w.Slow
+		if !w.thawed.IsZero() {
+			busy = min(busy, now.Sub(w.thawed))
 		}
+		limit, giveUp := cmp.Or(m.SlowAfter(), w.Slow), cmp.Or(m.AbandonAfter(), w.Abandon)
 		if busy < limit {
+			if e := w.seen[m]; e != nil && e.message == message {
+				e.looked = true // reported before a pause
+			}
 			continue
 		}
 		e := w.seen[m]
@@ -128,7 +153,7 @@ func (w *Watchdog) sweep() (anyBusy bool) {
 		}
 		e.looked = true
 		e.stuck.Busy = busy
-		if w.Abandon > 0 && busy >= max(w.Abandon, limit) && !e.told {
+		if w.Abandon > 0 && busy >= max(giveUp, limit) && !e.told {
 			e.told = true
 			w.OnAbandon(e.stuck)
 		}

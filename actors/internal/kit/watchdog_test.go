@@ -169,3 +169,86 @@ func TestWatchdogSleepsWhenNothingHappens(t *testing.T) {
 	cancel()
 	within(t, done, "the end of the watchdog")
 }
+
+// With its own limits, not a test's: a stuck actor is named within two seconds, and nothing is done about it yet.
+func TestWatchdogNamesAStuckActorWithinTwoSeconds(t *testing.T) {
+	system, _ := newSystem()
+	reports := make(chan Stuck, 1)
+	w := &Watchdog{System: system, Log: zerolog.Nop(), OnSlow: func(s Stuck) { reports <- s },
+		OnAbandon: func(s Stuck) { t.Errorf("given up after %v", s.Busy) }}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go w.Run(ctx)
+	pid := system.Root.Spawn(Func(func(c actor.Context) {
+		if s, ok := c.Message().(stall); ok {
+			stallHere(s)
+		}
+	}))
+	s := stall{make(chan struct{}), make(chan struct{})}
+	defer close(s.leave)
+	system.Root.Send(pid, s)
+	within(t, s.enter, "the stall")
+	if r := within(t, reports, "the report"); r.Busy >= 2*time.Second || r.Message != "kit.stall" || !strings.Contains(r.Stack, "kit.stallHere") {
+		t.Errorf("reported %+v", r)
+	}
+}
+
+// A kind that may work long is not given up before its own limit, and one that may not is before the others.
+func TestWatchdogGivesUpByKind(t *testing.T) {
+	system, _ := newSystem()
+	given := make(chan Stuck, 4)
+	w := &Watchdog{System: system, Log: zerolog.Nop(), Slow: time.Nanosecond, Abandon: time.Millisecond, OnAbandon: func(s Stuck) { given <- s }}
+	spawn := func(o ...Option) *actor.PID {
+		s := stall{make(chan struct{}), make(chan struct{})}
+		pid := system.Root.Spawn(Func(func(c actor.Context) {
+			if s, ok := c.Message().(stall); ok {
+				stallHere(s)
+			}
+		}, o...))
+		system.Root.Send(pid, s)
+		within(t, s.enter, "the stall")
+		t.Cleanup(func() { close(s.leave) })
+		return pid
+	}
+	spawn(Abandon(time.Hour))
+	common := spawn()
+	time.Sleep(2 * time.Millisecond) // age is what is tested
+	w.sweep()
+	w.sweep()
+	if s := within(t, given, "one given up"); s.PID.Id != common.Id || len(given) != 0 {
+		t.Errorf("%v was given up, and %d more", s.PID, len(given))
+	}
+	w.Abandon = time.Hour
+	hasty := spawn(Abandon(time.Millisecond))
+	time.Sleep(2 * time.Millisecond)
+	w.sweep()
+	if s := within(t, given, "the hasty one given up"); s.PID.Id != hasty.Id {
+		t.Errorf("%v was given up", s.PID)
+	}
+}
+
+// A process that was stopped for a while has not been stuck: everybody has his time again.
+func TestWatchdogForgivesAPauseOfTheProcess(t *testing.T) {
+	system, _ := newSystem()
+	s := stall{make(chan struct{}), make(chan struct{})}
+	defer close(s.leave)
+	pid := system.Root.Spawn(Func(func(c actor.Context) {
+		if s, ok := c.Message().(stall); ok {
+			stallHere(s)
+		}
+	}))
+	reports := make(chan Stuck, 1)
+	w := &Watchdog{System: system, Log: zerolog.Nop(), Every: time.Millisecond, Slow: 20 * time.Millisecond, Abandon: -1, OnSlow: func(s Stuck) { reports <- s }}
+	w.sweep()
+	system.Root.Send(pid, s)
+	within(t, s.enter, "the stall")
+	time.Sleep(25 * time.Millisecond)
+	w.last = time.Now().Add(-time.Minute) // as if nobody had run
+	w.sweep()
+	if len(reports) != 0 {
+		t.Error("reported for a pause of the process")
+	}
+	time.Sleep(25 * time.Millisecond)
+	w.sweep()
+	within(t, reports, "the report after its time")
+}
