@@ -39,8 +39,10 @@ func TestAFileSystemThatHangs(t *testing.T) {
 	before := worst(t, c, v)
 
 	h.Hang()
-	waiting := b.Client()
-	waiting.Send(protocol.StoragePoolRefresh.Procedure, &protocol.StoragePoolRefreshArgs{Pool: hung})
+	waiting, queued := b.Client(), b.Client()
+	for _, w := range []*branchtest.Client{waiting, queued} {
+		w.Send(protocol.StoragePoolRefresh.Procedure, &protocol.StoragePoolRefreshArgs{Pool: hung})
+	}
 	looking := b.Client()
 	looking.Send(protocol.StorageVolGetInfo.Procedure, &protocol.StorageVolGetInfoArgs{Vol: protocol.StorageVol{Pool: "hung", Name: "one"}})
 	began := time.Now()
@@ -59,7 +61,7 @@ func TestAFileSystemThatHangs(t *testing.T) {
 	if _, err := branchtest.Do(c, protocol.StoragePoolDestroy, &protocol.StoragePoolDestroyArgs{Pool: hung}); err != nil {
 		t.Error(err)
 	}
-	for _, w := range []*branchtest.Client{waiting, looking} {
+	for _, w := range []*branchtest.Client{waiting, queued, looking} {
 		if r := w.Reply(); r.Err == nil {
 			t.Error("a call on storage that hangs went well")
 		}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -73,8 +74,9 @@ type volume struct {
 
 // turn waits until nothing else concerns the pool as a whole.
 type turn struct {
-	req  *call.Request
-	plan func(ctx actor.Context) (*work, error)
+	req   *call.Request
+	plan  func(ctx actor.Context) (*work, error)
+	looks bool // as work's
 }
 
 // work is one call in a job. apply runs in Receive when the job went well and makes the answer; failed runs in Receive
@@ -161,8 +163,14 @@ func (p *pool) begin(ctx actor.Context, w *work) {
 	p.works[run.Serial] = w
 }
 
-// overtake has jobs end that only look at the storage, which may hang.
+// overtake has what only looks at the storage, which may hang, end or not begin.
 func (p *pool) overtake(cause error) {
+	p.queue = slices.DeleteFunc(p.queue, func(t turn) bool {
+		if t.looks && t.req != nil {
+			t.req.Fail(liberr.From(from, cause))
+		}
+		return t.looks
+	})
 	for _, w := range p.works {
 		if w.looks {
 			w.running.Cancel(cause)
@@ -172,7 +180,7 @@ func (p *pool) overtake(cause error) {
 
 // alone runs what is about the pool as a whole: plan is asked when it is its turn, and may refuse.
 func (p *pool) alone(ctx actor.Context, r *call.Request, plan func(ctx actor.Context) (*work, error)) {
-	p.queue = append(p.queue, turn{r, plan})
+	p.queue = append(p.queue, turn{req: r, plan: plan})
 	p.nextTurn(ctx)
 }
 

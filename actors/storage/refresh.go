@@ -27,7 +27,7 @@ func (p *pool) refresh(ctx actor.Context, r *call.Request, a *protocol.StoragePo
 
 // refreshAll looks at everything again. Where that fails the pool is none any more, as in libvirt: its storage is gone.
 func (p *pool) refreshAll(ctx actor.Context, r *call.Request) {
-	p.alone(ctx, r, func(actor.Context) (*work, error) {
+	p.queue = append(p.queue, turn{req: r, looks: true, plan: func(actor.Context) (*work, error) {
 		if err := p.requireActive(); err != nil {
 			return nil, err
 		}
@@ -75,7 +75,8 @@ func (p *pool) refreshAll(ctx actor.Context, r *call.Request) {
 				}}, nil
 			})
 		}}, nil
-	})
+	}})
+	p.nextTurn(ctx)
 }
 
 // outcome is what a refresh found, against what was known before it.

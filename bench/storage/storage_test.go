@@ -69,10 +69,12 @@ func (h *host) must(t *testing.T, err error) {
 	}
 }
 
-// pool starts a pool of a folder.
-func (h *host) pool(t *testing.T, dir string) protocol.StoragePool {
+func (h *host) pool(t *testing.T, dir string) protocol.StoragePool { return h.named(t, "many", dir) }
+
+// named starts a pool of a folder.
+func (h *host) named(t *testing.T, name, dir string) protocol.StoragePool {
 	t.Helper()
-	doc := "<pool type='dir'><name>many</name><target><path>" + dir + "</path></target></pool>"
+	doc := "<pool type='dir'><name>" + name + "</name><target><path>" + dir + "</path></target></pool>"
 	r, err := rpc.Do(h.ctx, h.c, protocol.StoragePoolCreateXML, &protocol.StoragePoolCreateXMLArgs{XML: doc})
 	h.must(t, err)
 	return r.Pool

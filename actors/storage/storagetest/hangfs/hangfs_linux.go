@@ -18,11 +18,15 @@ type FS struct {
 	path   string
 	fd     int
 	silent atomic.Bool
+	held   atomic.Int64
 	ended  chan struct{}
 }
 
 // Hang has the server be silent from now on.
 func (h *FS) Hang() { h.silent.Store(true) }
+
+// Held is how many requests have come since then, all of which still wait.
+func (h *FS) Held() int { return int(h.held.Load()) }
 
 // Operations of the kernel's protocol, and the sizes of its structures.
 const (
@@ -87,6 +91,7 @@ func (h *FS) serve() {
 		order := binary.NativeEndian
 		op, unique, node := order.Uint32(buf[4:]), order.Uint64(buf[8:]), order.Uint64(buf[16:])
 		if h.silent.Load() {
+			h.held.Add(1)
 			continue
 		}
 		body, errno := h.answer(op, node, buf[fuseInHeader:n])
