@@ -23,11 +23,11 @@ type operation struct {
 func operations(d protocol.Domain) []operation {
 	all := int32(1)
 	return []operation{
-		{"version", encode(protocol.ConnectGetLibVersion.Procedure, nil)},
-		{"lookup", encode(protocol.DomainLookupByName.Procedure, (&protocol.DomainLookupByNameArgs{Name: d.Name}).AppendXDR(nil))},
-		{"info", encode(protocol.DomainGetInfo.Procedure, d.AppendXDR(nil))},
-		{"xml", encode(protocol.DomainGetXMLDesc.Procedure, (&protocol.DomainGetXMLDescArgs{Dom: d}).AppendXDR(nil))},
-		{"list", encode(protocol.ConnectListAllDomains.Procedure, (&protocol.ConnectListAllDomainsArgs{NeedResults: all}).AppendXDR(nil))},
+		{"version", lab.Packet(protocol.ConnectGetLibVersion.Procedure, nil)},
+		{"lookup", lab.Packet(protocol.DomainLookupByName.Procedure, (&protocol.DomainLookupByNameArgs{Name: d.Name}).AppendXDR(nil))},
+		{"info", lab.Packet(protocol.DomainGetInfo.Procedure, d.AppendXDR(nil))},
+		{"xml", lab.Packet(protocol.DomainGetXMLDesc.Procedure, (&protocol.DomainGetXMLDescArgs{Dom: d}).AppendXDR(nil))},
+		{"list", lab.Packet(protocol.ConnectListAllDomains.Procedure, (&protocol.ConnectListAllDomainsArgs{NeedResults: all}).AppendXDR(nil))},
 	}
 }
 

@@ -7,21 +7,12 @@ import (
 	"net"
 	"time"
 
+	"virtree/bench/internal/lab"
 	"virtree/wire/protocol"
 	"virtree/wire/xdr"
 )
 
-const headerSize = 28 // length word and packet header
-
-// encode builds a call packet; the serial is left 0.
-func encode(p *protocol.Procedure, payload []byte) []byte {
-	b := make([]byte, headerSize, headerSize+len(payload))
-	binary.BigEndian.PutUint32(b[0:], uint32(headerSize+len(payload)))
-	binary.BigEndian.PutUint32(b[4:], p.Program)
-	binary.BigEndian.PutUint32(b[8:], p.Version)
-	binary.BigEndian.PutUint32(b[12:], uint32(p.Number))
-	return append(b, payload...)
-}
+const headerSize = lab.PacketHeader
 
 // session is one connection used for set-up: plain, one call at a time.
 type session struct {
@@ -57,7 +48,7 @@ func (s *session) open() error {
 
 // call sends one call and returns the payload of its answer.
 func (s *session) call(p *protocol.Procedure, payload []byte) ([]byte, error) {
-	b := encode(p, payload)
+	b := lab.Packet(p, payload)
 	binary.BigEndian.PutUint32(b[20:], s.serial)
 	s.serial++
 	s.SetDeadline(time.Now().Add(60 * time.Second))
@@ -77,11 +68,7 @@ func (s *session) call(p *protocol.Procedure, payload []byte) ([]byte, error) {
 		return nil, err
 	}
 	if binary.BigEndian.Uint32(head[24:]) != 0 {
-		var e protocol.RemoteError
-		if err := protocol.Unmarshal(body, &e); err != nil || e.Message == nil {
-			return nil, fmt.Errorf("%s failed", p.Name)
-		}
-		return nil, fmt.Errorf("%s: %s", p.Name, *e.Message)
+		return nil, fmt.Errorf("%s: %s", p.Name, lab.PacketError(body))
 	}
 	return body, nil
 }

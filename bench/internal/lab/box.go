@@ -76,7 +76,7 @@ func OpenBox(cfg BoxConfig) (*Box, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("/proc/self/exe")
+	cmd := exec.Command("/proc/self/exe", "bench") // the word is for virtree itself; others do not look at it
 	cmd.Env = append(os.Environ(), boxVariable+"="+string(text))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
