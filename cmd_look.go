@@ -28,7 +28,7 @@ const answerLimit = 2 * time.Second
 
 // addLookCommands puts the commands that look into a running tree, and the one that troubles it, below the main one.
 func addLookCommands(cmd *cobra.Command, code *supervisors.ExitCode) {
-	cmd.AddCommand(treeLookCommand(code), topCommand(code), metricsCommand(code), faultCommand(code), releaseCommand(code), modeCommand(code), stockCommand(code))
+	cmd.AddCommand(treeLookCommand(code), topCommand(code), metricsCommand(code), faultCommand(code), releaseCommand(code), modeCommand(code), stockCommand(code), benchCommand(code))
 }
 
 // visit opens the tree below root for one command.

@@ -1,0 +1,166 @@
+package isolation
+
+import (
+	"time"
+
+	"virtree/actors"
+	"virtree/bench/internal/lab"
+)
+
+// Row is one line of the matrix: a fault, in a place, in the systems where it can be made.
+type Row struct {
+	Name  string
+	Place Place
+	Where []lab.Kind
+
+	// Order is a fault inside an actor of ours.
+	Order *actors.MakeFault
+	// Outside is a fault that the world makes; Count is how many of what it needs: callers, connections.
+	Outside outside
+	Count   int
+
+	Window time.Duration // how long the fault is watched; 0: as the plan says
+	Ends   bool          // it ends a process: in one process that is not contained, by nature
+	Smoke  bool          // part of the short run
+}
+
+// Place is where a fault is made.
+type Place string
+
+// The places of the matrix.
+const (
+	InClient  Place = "client"
+	InDomain  Place = "domain"
+	InPool    Place = "pool"
+	InNetwork Place = "network"
+	InQEMU    Place = "branch qemu"
+	InNet     Place = "branch network"
+	InStorage Place = "branch storage"
+	InProxy   Place = "proxy"
+	Nowhere   Place = "nowhere"
+)
+
+// Sets of systems.
+var (
+	ours   = []lab.Kind{lab.Single, lab.Split}
+	split  = []lab.Kind{lab.Split}
+	anyone = []lab.Kind{lab.Reference, lab.Single, lab.Split}
+)
+
+// inject is a fault inside an actor.
+func inject(kind string, lasts time.Duration, times int) *actors.MakeFault {
+	return &actors.MakeFault{Kind: kind, For: lasts, Times: times}
+}
+
+const second = time.Second
+
+// Matrix is all of it.
+var Matrix = []Row{
+	{Name: "nothing at all", Place: Nowhere, Where: anyone, Outside: outNothing, Smoke: true},
+
+	// Bugs that Go notices.
+	{Name: "panic", Place: InClient, Where: ours, Order: inject("panic", 0, 1)},
+	{Name: "panic", Place: InDomain, Where: ours, Order: inject("panic", 0, 1), Smoke: true},
+	{Name: "panic", Place: InPool, Where: ours, Order: inject("panic", 0, 1)},
+	{Name: "panic", Place: InNetwork, Where: ours, Order: inject("panic", 0, 1)},
+	{Name: "panic", Place: InQEMU, Where: ours, Order: inject("panic", 0, 1), Smoke: true},
+	{Name: "panic", Place: InNet, Where: ours, Order: inject("panic", 0, 1)},
+	{Name: "panic", Place: InProxy, Where: split, Order: inject("panic", 0, 1)},
+	{Name: "panic in a loop", Place: InDomain, Where: ours, Order: inject("panic", 0, 50)},
+	{Name: "panic in a loop", Place: InPool, Where: ours, Order: inject("panic", 0, 50)},
+	{Name: "panic in a loop", Place: InNetwork, Where: ours, Order: inject("panic", 0, 50)},
+	{Name: "write to a nil map", Place: InDomain, Where: ours, Order: inject("nilmap", 0, 1)},
+	{Name: "write to a nil map", Place: InNetwork, Where: ours, Order: inject("nilmap", 0, 1)},
+
+	// Handlers that do not come back.
+	{Name: "stalled 1 s", Place: InClient, Where: ours, Order: inject("stall", second, 1)},
+	{Name: "stalled 1 s", Place: InDomain, Where: ours, Order: inject("stall", second, 1), Smoke: true},
+	{Name: "stalled 1 s", Place: InPool, Where: ours, Order: inject("stall", second, 1)},
+	{Name: "stalled 1 s", Place: InNetwork, Where: ours, Order: inject("stall", second, 1), Smoke: true},
+	{Name: "stalled 1 s", Place: InQEMU, Where: ours, Order: inject("stall", second, 1)},
+	{Name: "stalled 1 s", Place: InNet, Where: ours, Order: inject("stall", second, 1)},
+	{Name: "stalled 1 s", Place: InProxy, Where: split, Order: inject("stall", second, 1)},
+	{Name: "stalled 10 s", Place: InDomain, Where: ours, Order: inject("stall", 10*second, 1)},
+	{Name: "stalled for ever", Place: InDomain, Where: ours, Order: inject("stall", 0, 1)},
+	{Name: "stalled for ever", Place: InPool, Where: ours, Order: inject("stall", 0, 1)},
+	{Name: "stalled for ever", Place: InNetwork, Where: ours, Order: inject("stall", 0, 1)},
+	{Name: "endless loop, 2 s", Place: InDomain, Where: ours, Order: inject("spin", 2*second, 1), Smoke: true},
+	{Name: "endless loop, 2 s", Place: InPool, Where: ours, Order: inject("spin", 2*second, 1)},
+	{Name: "endless loop, 2 s", Place: InNetwork, Where: ours, Order: inject("spin", 2*second, 1)},
+
+	// Leaks.
+	{Name: "256 MiB taken", Place: InDomain, Where: ours, Order: inject("alloc", 2*second, 256)},
+	{Name: "256 MiB taken", Place: InNetwork, Where: ours, Order: inject("alloc", 2*second, 256)},
+	{Name: "10,000 goroutines leaked", Place: InDomain, Where: ours, Order: inject("goroutines", 2*second, 10_000)},
+	{Name: "1,000 descriptors leaked", Place: InDomain, Where: ours, Order: inject("descriptors", 2*second, 1_000)},
+	{Name: "a file closed twice", Place: InDomain, Where: ours, Order: inject("closefd", 0, 100)},
+	{Name: "another's connection closed", Place: InDomain, Where: ours, Outside: outSteal},
+
+	// Floods.
+	{Name: "mailbox flood", Place: InDomain, Where: ours, Order: inject("flood", 100*time.Microsecond, 10_000), Smoke: true},
+	{Name: "mailbox flood", Place: InPool, Where: ours, Order: inject("flood", 100*time.Microsecond, 10_000)},
+	{Name: "mailbox flood", Place: InNetwork, Where: ours, Order: inject("flood", 100*time.Microsecond, 10_000)},
+	{Name: "mailbox flood", Place: InNet, Where: ours, Order: inject("flood", 100*time.Microsecond, 10_000)},
+	{Name: "10,000 requests of one client", Place: InClient, Where: anyone, Outside: outFlood, Count: 10_000, Smoke: true},
+	{Name: "2,000 idle connections", Place: InClient, Where: anyone, Outside: outIdle, Count: 2_000},
+	{Name: "20 clients that never read", Place: InClient, Where: anyone, Outside: outDeaf, Count: 20},
+
+	// The world outside.
+	{Name: "QEMU stopped, 5 callers", Place: InDomain, Where: anyone, Outside: outFreeze, Count: 5},
+	{Name: "QEMU stopped, 20 callers", Place: InDomain, Where: anyone, Outside: outFreeze, Count: 20},
+	{Name: "QEMU stopped, 40 callers", Place: InDomain, Where: anyone, Outside: outFreeze, Count: 40, Smoke: true},
+	{Name: "QEMU killed", Place: InDomain, Where: anyone, Outside: outKill, Smoke: true},
+	{Name: "QEMU answers garbage", Place: InDomain, Where: anyone, Outside: outGarble},
+	{Name: "storage hangs, 1 caller", Place: InPool, Where: anyone, Outside: outHang, Count: 1},
+	{Name: "storage hangs, 30 callers", Place: InPool, Where: anyone, Outside: outHang, Count: 30, Smoke: true},
+	{Name: "dnsmasq stopped", Place: InNetwork, Where: anyone, Outside: outDnsmasq, Count: 5},
+
+	// The end of a process.
+	{Name: "kill -9", Place: InQEMU, Where: split, Outside: outBranch, Ends: true, Smoke: true},
+	{Name: "kill -9", Place: InNet, Where: split, Outside: outBranch, Ends: true},
+	{Name: "kill -9", Place: InStorage, Where: split, Outside: outBranch, Ends: true},
+	{Name: "kill -9", Place: InProxy, Where: split, Outside: outBranch, Ends: true},
+	{Name: "stack overflow", Place: InQEMU, Where: ours, Order: inject("overflow", 0, 1), Ends: true},
+	{Name: "concurrent map writes", Place: InNet, Where: ours, Order: inject("mapwrite", 0, 1), Ends: true},
+}
+
+// branches maps the places that are branches to the branch.
+var branches = map[Place]string{InQEMU: "qemu", InNet: "network", InStorage: "storage", InProxy: "proxy"}
+
+// inside lists the probes that go through the faulty thing, and so are not the healthy rest. Split, a connection lives in
+// the process of the branch it was opened for, and ends with it.
+func (r Row) inside(kind lab.Kind) map[string]bool {
+	m := map[string]bool{probeSick: true}
+	add := func(names ...string) {
+		for _, n := range names {
+			m[n] = true
+		}
+	}
+	switch r.Place {
+	case InQEMU:
+		add(probeDomain, probeLookup, probeMonitor, probeToggle, probeOpen)
+		if kind == lab.Split {
+			add(probeCross, probePing)
+		}
+	case InNet:
+		add(probeNetwork, probeCross)
+		if kind == lab.Split {
+			add(probePing2)
+		}
+	case InStorage:
+		add(probePool)
+	case InProxy:
+		add(probeOpen)
+	}
+	return m
+}
+
+// has says whether the row is for that kind of system.
+func (r Row) has(kind lab.Kind) bool {
+	for _, k := range r.Where {
+		if k == kind {
+			return true
+		}
+	}
+	return false
+}

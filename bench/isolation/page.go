@@ -1,0 +1,3 @@
+package isolation
+
+func (rep *Report) page() ([]byte, error) { return nil, nil }
