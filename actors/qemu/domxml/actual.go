@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"libvirt.org/go/libvirtxml"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // What a network made of an interface, its actual type, has an element of its own in status files and in trees:
@@ -21,7 +23,7 @@ func addActual(root *node, d *libvirtxml.Domain) error {
 	if d.Devices == nil {
 		return nil
 	}
-	for i, n := range root.kid("devices").all("interface") {
+	for i, n := range root.Kid("devices").All("interface") {
 		if i >= len(d.Devices.Interfaces) {
 			break
 		}
@@ -47,8 +49,8 @@ func actualOf(n *node, nic *libvirtxml.DomainInterface) error {
 	case s.Hostdev != nil:
 		typ, only.Source.Hostdev = "hostdev", s.Hostdev
 	case s.Network.Bridge != "":
-		n.kid("source").unset("bridge")
-		n.insertBefore(nil, actualNode("network", elem("source", "bridge", s.Network.Bridge)))
+		n.Kid("source").Unset("bridge")
+		n.InsertBefore(nil, actualNode("network", xmltree.Elem("source", "bridge", s.Network.Bridge)))
 		return nil
 	default:
 		return nil
@@ -57,19 +59,19 @@ func actualOf(n *node, nic *libvirtxml.DomainInterface) error {
 	if err != nil {
 		return err
 	}
-	a := actualNode(typ, made.kid("source"))
+	a := actualNode(typ, made.Kid("source"))
 	if typ == "hostdev" && nic.Managed != "" {
-		a.set("managed", nic.Managed)
-		n.unset("managed")
+		a.Set("managed", nic.Managed)
+		n.Unset("managed")
 	}
-	n.add(a)
+	n.Add(a)
 	return nil
 }
 
 func actualNode(typ string, source *node) *node {
-	a := elem("actual", "type", typ)
+	a := xmltree.Elem("actual", "type", typ)
 	if source != nil {
-		a.add(source)
+		a.Add(source)
 	}
 	return a
 }
@@ -79,8 +81,8 @@ func takeActual(root *node, d *libvirtxml.Domain) error {
 	if d.Devices == nil {
 		return nil
 	}
-	for i, n := range root.kid("devices").all("interface") {
-		a := n.kid("actual")
+	for i, n := range root.Kid("devices").All("interface") {
+		a := n.Kid("actual")
 		if a == nil || i >= len(d.Devices.Interfaces) {
 			continue
 		}
@@ -88,14 +90,14 @@ func takeActual(root *node, d *libvirtxml.Domain) error {
 		if nic.Source == nil || nic.Source.Network == nil {
 			continue
 		}
-		typ, source := a.get("type"), a.kid("source")
+		typ, source := a.Get("type"), a.Kid("source")
 		if typ == "network" {
-			nic.Source.Network.Bridge = source.get("bridge")
+			nic.Source.Network.Bridge = source.Get("bridge")
 			continue
 		}
-		alone := elem("interface", "type", typ)
+		alone := xmltree.Elem("interface", "type", typ)
 		if source != nil {
-			alone.add(source)
+			alone.Add(source)
 		}
 		var made libvirtxml.DomainInterface
 		if err := decode(alone, &made); err != nil {
@@ -103,7 +105,7 @@ func takeActual(root *node, d *libvirtxml.Domain) error {
 		}
 		nic.Source.Bridge, nic.Source.Direct, nic.Source.Hostdev = made.Source.Bridge, made.Source.Direct, made.Source.Hostdev
 		if typ == "hostdev" {
-			nic.Managed = a.get("managed")
+			nic.Managed = a.Get("managed")
 		}
 	}
 	return nil
@@ -111,19 +113,19 @@ func takeActual(root *node, d *libvirtxml.Domain) error {
 
 // readActual checks the element of a status file. Other documents cannot bring it.
 func (def *definition) readActual(n *node) {
-	a := n.kid("actual")
+	a := n.Kid("actual")
 	if a == nil {
 		return
 	}
-	if def.flags&ParseLive == 0 || n.get("type") != "network" || !slices.Contains([]string{"network", "bridge", "direct", "hostdev"}, a.get("type")) {
-		n.remove(a)
+	if def.flags&ParseLive == 0 || n.Get("type") != "network" || !slices.Contains([]string{"network", "bridge", "direct", "hostdev"}, a.Get("type")) {
+		n.Remove(a)
 		return
 	}
 	for _, name := range actualParts {
-		if k := a.kid(name); k != nil {
-			a.remove(k)
-			n.drop(name)
-			n.add(k)
+		if k := a.Kid(name); k != nil {
+			a.Remove(k)
+			n.Drop(name)
+			n.Add(k)
 		}
 	}
 	grammar["interface"].arrange(n)
@@ -131,14 +133,14 @@ func (def *definition) readActual(n *node) {
 
 // keepActual is the form of status files: what the port gave stands in the element.
 func keepActual(n *node) {
-	a := n.kid("actual")
+	a := n.Kid("actual")
 	if a == nil {
 		return
 	}
 	for _, name := range actualParts {
-		if k := n.kid(name); k != nil {
-			n.remove(k)
-			a.add(k)
+		if k := n.Kid(name); k != nil {
+			n.Remove(k)
+			a.Add(k)
 		}
 	}
 	grammar["interface"].arrange(n)
@@ -146,24 +148,24 @@ func keepActual(n *node) {
 
 // showActual is the form clients see: the interface as if it had been of its actual type all along.
 func showActual(n *node) {
-	a := n.kid("actual")
+	a := n.Kid("actual")
 	if a == nil {
 		return
 	}
-	n.remove(a)
-	n.set("type", a.get("type"))
-	source := a.kid("source")
-	if a.get("type") == "hostdev" {
-		if m := a.get("managed"); m != "" {
-			n.set("managed", m)
+	n.Remove(a)
+	n.Set("type", a.Get("type"))
+	source := a.Kid("source")
+	if a.Get("type") == "hostdev" {
+		if m := a.Get("managed"); m != "" {
+			n.Set("managed", m)
 		}
-		n.drop("source")
+		n.Drop("source")
 		if source != nil {
-			n.add(source)
+			n.Add(source)
 		}
-	} else if own := n.ensure("source"); source != nil {
-		for _, at := range source.attrs {
-			own.set(at.name, at.value)
+	} else if own := n.Ensure("source"); source != nil {
+		for _, at := range source.Attrs {
+			own.Set(at.Name, at.Value)
 		}
 	}
 	grammar["interface"].arrange(n)
@@ -171,8 +173,8 @@ func showActual(n *node) {
 
 // hideActual is the form of the definition: as if it did not run.
 func hideActual(n *node) {
-	n.drop("actual")
-	if n.get("type") == "network" {
-		n.kid("source").unset("portid")
+	n.Drop("actual")
+	if n.Get("type") == "network" {
+		n.Kid("source").Unset("portid")
 	}
 }

@@ -1,19 +1,23 @@
 package domxml
 
-import "strconv"
+import (
+	"strconv"
+
+	"virtree/actors/internal/xmltree"
+)
 
 // driveAddresses places disks on their controllers by their names, and SCSI host devices behind them.
 func (def *definition) driveAddresses() error {
-	for _, d := range def.devices.all("disk") {
-		if d.kid("address") != nil {
+	for _, d := range def.devices.All("disk") {
+		if d.Kid("address") != nil {
 			continue
 		}
 		if err := placeDisk(d); err != nil {
 			return err
 		}
 	}
-	for _, h := range def.devices.all("hostdev") {
-		if h.get("type") == "scsi" && h.kid("address") == nil {
+	for _, h := range def.devices.All("hostdev") {
+		if h.Get("type") == "scsi" && h.Kid("address") == nil {
 			def.placeSCSIHostdev(h)
 		}
 	}
@@ -21,14 +25,14 @@ func (def *definition) driveAddresses() error {
 }
 
 func placeDisk(d *node) error {
-	t := d.kid("target")
+	t := d.Kid("target")
 	var controller, bus, unit int
-	idx, ok := diskIndex(t.get("dev"))
+	idx, ok := diskIndex(t.Get("dev"))
 	if !ok {
 		// Only a disk that has an address may be called what it likes.
-		return xmlError("Unknown disk name '%s' and no address specified", t.get("dev"))
+		return xmlError("Unknown disk name '%s' and no address specified", t.Get("dev"))
 	}
-	switch t.get("bus") {
+	switch t.Get("bus") {
 	case "scsi":
 		// A narrow bus, whatever the controller could take: seven units beside the adapter.
 		controller, unit = idx/7, idx%7
@@ -41,26 +45,26 @@ func placeDisk(d *node) error {
 	default:
 		return nil
 	}
-	d.add(driveAddress(controller, bus, unit))
+	d.Add(driveAddress(controller, bus, unit))
 	return nil
 }
 
 func driveAddress(controller, bus, unit int) *node {
-	return elem("address", "type", "drive", "controller", strconv.Itoa(controller), "bus", strconv.Itoa(bus), "target", "0", "unit", strconv.Itoa(unit))
+	return xmltree.Elem("address", "type", "drive", "controller", strconv.Itoa(controller), "bus", strconv.Itoa(bus), "target", "0", "unit", strconv.Itoa(unit))
 }
 
 func (def *definition) placeSCSIHostdev(h *node) {
 	used := map[[2]string]bool{}
-	for _, d := range def.devices.kids {
-		if d.name == "disk" && d.kid("target").get("bus") == "scsi" || d.name == "hostdev" && d.get("type") == "scsi" {
-			a := d.kid("address")
-			used[[2]string{a.get("controller"), a.get("unit")}] = true
+	for _, d := range def.devices.Kids {
+		if d.Name == "disk" && d.Kid("target").Get("bus") == "scsi" || d.Name == "hostdev" && d.Get("type") == "scsi" {
+			a := d.Kid("address")
+			used[[2]string{a.Get("controller"), a.Get("unit")}] = true
 		}
 	}
 	for controller := 0; ; controller++ {
 		for unit := range 16 {
 			if unit != 7 && !used[[2]string{strconv.Itoa(controller), strconv.Itoa(unit)}] {
-				h.add(driveAddress(controller, 0, unit))
+				h.Add(driveAddress(controller, 0, unit))
 				return
 			}
 		}
@@ -71,20 +75,20 @@ func (def *definition) placeSCSIHostdev(h *node) {
 func (def *definition) impliedControllers() {
 	for _, bus := range []string{"scsi", "fdc", "ide", "sata"} {
 		highest := -1
-		for _, d := range def.devices.all("disk") {
-			if d.kid("target").get("bus") == bus && d.kid("address").get("type") == "drive" {
-				v, _ := strconv.Atoi(d.kid("address").get("controller"))
+		for _, d := range def.devices.All("disk") {
+			if d.Kid("target").Get("bus") == bus && d.Kid("address").Get("type") == "drive" {
+				v, _ := strconv.Atoi(d.Kid("address").Get("controller"))
 				highest = max(highest, v)
 			}
 		}
 		def.controllersUpTo(bus, highest)
 	}
 	highest := -1
-	for _, d := range def.devices.kids {
-		if (d.name == "channel" || d.name == "console") && d.kid("target").get("type") == "virtio" {
+	for _, d := range def.devices.Kids {
+		if (d.Name == "channel" || d.Name == "console") && d.Kid("target").Get("type") == "virtio" {
 			v := 0
-			if a := d.kid("address"); a.get("type") == "virtio-serial" {
-				v, _ = strconv.Atoi(a.get("controller"))
+			if a := d.Kid("address"); a.Get("type") == "virtio-serial" {
+				v, _ = strconv.Atoi(a.Get("controller"))
 			} else if a != nil {
 				continue
 			}
@@ -93,10 +97,10 @@ func (def *definition) impliedControllers() {
 	}
 	def.controllersUpTo("virtio-serial", highest)
 	highest = -1
-	for _, s := range def.devices.all("smartcard") {
+	for _, s := range def.devices.All("smartcard") {
 		v := 0
-		if a := s.kid("address"); a.get("type") == "ccid" {
-			v, _ = strconv.Atoi(a.get("controller"))
+		if a := s.Kid("address"); a.Get("type") == "ccid" {
+			v, _ = strconv.Atoi(a.Get("controller"))
 		}
 		highest = max(highest, v)
 	}
@@ -107,9 +111,9 @@ func (def *definition) impliedControllers() {
 // come before all other implied ones.
 func (def *definition) hostdevControllers() {
 	highest := -1
-	for _, h := range def.devices.all("hostdev") {
-		if h.get("type") == "scsi" {
-			v, _ := strconv.Atoi(h.kid("address").get("controller"))
+	for _, h := range def.devices.All("hostdev") {
+		if h.Get("type") == "scsi" {
+			v, _ := strconv.Atoi(h.Kid("address").Get("controller"))
 			highest = max(highest, v)
 		}
 	}
@@ -127,15 +131,15 @@ func (def *definition) controllersUpTo(typ string, highest int) {
 
 func (def *definition) ccidAddresses() {
 	next := 0
-	for _, s := range def.devices.all("smartcard") {
-		if a := s.kid("address"); a.get("type") == "ccid" {
-			v, _ := strconv.Atoi(a.get("slot"))
+	for _, s := range def.devices.All("smartcard") {
+		if a := s.Kid("address"); a.Get("type") == "ccid" {
+			v, _ := strconv.Atoi(a.Get("slot"))
 			next = max(next, v+1)
 		}
 	}
-	for _, s := range def.devices.all("smartcard") {
-		if s.kid("address") == nil {
-			s.add(elem("address", "type", "ccid", "controller", "0", "slot", strconv.Itoa(next)))
+	for _, s := range def.devices.All("smartcard") {
+		if s.Kid("address") == nil {
+			s.Add(xmltree.Elem("address", "type", "ccid", "controller", "0", "slot", strconv.Itoa(next)))
 			next++
 		}
 	}

@@ -3,15 +3,17 @@ package domxml
 import (
 	"slices"
 	"strconv"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // pciAddresses places every PCI device. A first, dry run finds out how many buses that takes; the new ones become
 // controllers, and the second run places everything for good, the new controllers too.
 func (def *definition) pciAddresses() error {
 	highest := -1
-	for _, c := range def.devices.all("controller") {
-		if c.get("type") == "pci" {
-			v, _ := strconv.Atoi(c.get("index"))
+	for _, c := range def.devices.All("controller") {
+		if c.Get("type") == "pci" {
+			v, _ := strconv.Atoi(c.Get("index"))
 			highest = max(highest, v)
 		}
 	}
@@ -77,7 +79,7 @@ func (def *definition) buildSet(dryRun bool) (*pciSet, error) {
 			set.buses = append(set.buses, newBus(model))
 			continue
 		}
-		model := c.get("model")
+		model := c.Get("model")
 		if model == "" {
 			return nil, internalError("PCI controller model was not set correctly")
 		}
@@ -103,9 +105,9 @@ func (def *definition) buildSet(dryRun bool) (*pciSet, error) {
 
 func (def *definition) highestPCI() int {
 	highest := -1
-	for _, c := range def.devices.all("controller") {
-		if c.get("type") == "pci" {
-			v, _ := strconv.Atoi(c.get("index"))
+	for _, c := range def.devices.All("controller") {
+		if c.Get("type") == "pci" {
+			v, _ := strconv.Atoi(c.Get("index"))
 			highest = max(highest, v)
 		}
 	}
@@ -130,8 +132,8 @@ func (def *definition) checkRoot(model string) error {
 func (def *definition) pciDevices() []*node {
 	var out []*node
 	for _, name := range []string{"disk", "interface", "sound", "hostdev", "controller", "smartcard", "serial", "parallel", "channel", "console", "input", "filesystem", "watchdog", "memballoon", "rng", "hub", "shmem", "tpm", "panic", "memory", "iommu", "vsock", "video", "redirdev", "graphics"} {
-		for i, d := range def.devices.all(name) {
-			if name == "console" && i == 0 && d.kid("target").get("type") == "serial" {
+		for i, d := range def.devices.All(name) {
+			if name == "console" && i == 0 && d.Kid("target").Get("type") == "serial" {
 				continue // the first serial port once more
 			}
 			out = append(out, d)
@@ -151,39 +153,39 @@ func (def *definition) placeAll(set *pciSet, dryRun bool) error {
 
 // finishControllers fills in what bridges need to know, some of it from their addresses.
 func (def *definition) finishControllers() error {
-	for _, c := range def.devices.all("controller") {
-		if c.get("type") != "pci" {
+	for _, c := range def.devices.All("controller") {
+		if c.Get("type") != "pci" {
 			continue
 		}
-		info := pciModels[c.get("model")]
+		info := pciModels[c.Get("model")]
 		if info.name == "" {
 			continue
 		}
-		if m := c.kid("model"); m == nil {
-			c.add(elem("model", "name", info.name))
+		if m := c.Kid("model"); m == nil {
+			c.Add(xmltree.Elem("model", "name", info.name))
 		}
-		t := c.ensure("target")
+		t := c.Ensure("target")
 		a, _ := pciAddressOf(c)
-		switch c.get("model") {
+		switch c.Get("model") {
 		case "pci-bridge":
-			t.setDefault("chassisNr", c.get("index"))
+			t.SetDefault("chassisNr", c.Get("index"))
 		case "pcie-root-port":
-			t.setDefault("chassis", c.get("index"))
-			t.setDefault("port", utoa(a.slot<<3+a.function))
+			t.SetDefault("chassis", c.Get("index"))
+			t.SetDefault("port", utoa(a.slot<<3+a.function))
 		case "pcie-switch-downstream-port":
-			t.setDefault("chassis", c.get("index"))
-			t.setDefault("port", utoa(a.slot))
+			t.SetDefault("chassis", c.Get("index"))
+			t.SetDefault("port", utoa(a.slot))
 		case "pci-expander-bus", "pcie-expander-bus":
-			if !t.has("busNr") {
+			if !t.Has("busNr") {
 				nr, err := def.newBusNr()
 				if err != nil {
 					return err
 				}
-				t.set("busNr", utoa(nr))
+				t.Set("busNr", utoa(nr))
 			}
 		}
-		if t.empty() {
-			c.remove(t)
+		if t.Empty() {
+			c.Remove(t)
 		}
 	}
 	def.markMultifunction()
@@ -193,8 +195,8 @@ func (def *definition) finishControllers() error {
 // newBusNr picks a number for an expander bus: 2 below the lowest in use, from 254 down.
 func (def *definition) newBusNr() (int, error) {
 	lowest := 256
-	for _, c := range def.devices.all("controller") {
-		if v, err := strconv.Atoi(c.kid("target").get("busNr")); err == nil {
+	for _, c := range def.devices.All("controller") {
+		if v, err := strconv.Atoi(c.Kid("target").Get("busNr")); err == nil {
 			lowest = min(lowest, v)
 		}
 	}
@@ -212,12 +214,12 @@ func (def *definition) markMultifunction() {
 			shared[[2]int{a.bus, a.slot}] = true
 		}
 	}
-	for _, d := range def.devices.all("controller") {
-		if d.get("type") != "pci" || d.get("model") != "pcie-root-port" {
+	for _, d := range def.devices.All("controller") {
+		if d.Get("type") != "pci" || d.Get("model") != "pcie-root-port" {
 			continue
 		}
 		if a, ok := pciAddressOf(d); ok && a.function == 0 && shared[[2]int{a.bus, a.slot}] {
-			d.kid("address").setDefault("multifunction", "on")
+			d.Kid("address").SetDefault("multifunction", "on")
 		}
 	}
 }

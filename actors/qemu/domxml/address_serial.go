@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -19,25 +20,25 @@ func (def *definition) virtioSerialAddresses() error {
 		if c == nil {
 			return 0
 		}
-		if v, err := strconv.Atoi(c.get("ports")); err == nil && v > 0 {
+		if v, err := strconv.Atoi(c.Get("ports")); err == nil && v > 0 {
 			return v
 		}
 		return serialPorts
 	}
 	var waiting []*node
-	for _, c := range def.devices.all("channel") {
-		if c.kid("target").get("type") != "virtio" {
+	for _, c := range def.devices.All("channel") {
+		if c.Kid("target").Get("type") != "virtio" {
 			continue
 		}
-		a := c.kid("address")
-		if a.get("type") != "virtio-serial" || a.get("port") == "0" {
-			if a == nil || a.get("type") == "virtio-serial" {
+		a := c.Kid("address")
+		if a.Get("type") != "virtio-serial" || a.Get("port") == "0" {
+			if a == nil || a.Get("type") == "virtio-serial" {
 				waiting = append(waiting, c)
 			}
 			continue
 		}
-		ctl, _ := strconv.Atoi(a.get("controller"))
-		p, _ := strconv.Atoi(a.get("port"))
+		ctl, _ := strconv.Atoi(a.Get("controller"))
+		p, _ := strconv.Atoi(a.Get("port"))
 		if limit(ctl) == 0 {
 			return xmlError("virtio serial controller %d is missing", ctl)
 		}
@@ -51,9 +52,9 @@ func (def *definition) virtioSerialAddresses() error {
 	}
 	for _, c := range waiting {
 		place := func() port {
-			only, fixed := -1, c.kid("address") != nil
+			only, fixed := -1, c.Kid("address") != nil
 			if fixed {
-				only, _ = strconv.Atoi(c.kid("address").get("controller"))
+				only, _ = strconv.Atoi(c.Kid("address").Get("controller"))
 			}
 			for _, ctl := range def.serialControllers() {
 				if fixed && ctl != only {
@@ -70,17 +71,17 @@ func (def *definition) virtioSerialAddresses() error {
 			return port{ctl, 1}
 		}()
 		used[place] = true
-		c.drop("address")
-		c.add(elem("address", "type", "virtio-serial", "controller", strconv.Itoa(place.controller), "bus", "0", "port", strconv.Itoa(place.port)))
+		c.Drop("address")
+		c.Add(xmltree.Elem("address", "type", "virtio-serial", "controller", strconv.Itoa(place.controller), "bus", "0", "port", strconv.Itoa(place.port)))
 	}
 	return nil
 }
 
 func (def *definition) serialControllers() []int {
 	var out []int
-	for _, c := range def.devices.all("controller") {
-		if c.get("type") == "virtio-serial" {
-			v, _ := strconv.Atoi(c.get("index"))
+	for _, c := range def.devices.All("controller") {
+		if c.Get("type") == "virtio-serial" {
+			v, _ := strconv.Atoi(c.Get("index"))
 			out = append(out, v)
 		}
 	}
@@ -92,19 +93,19 @@ func (def *definition) serialControllers() []int {
 func (def *definition) memorySlots() error {
 	used := map[string]bool{}
 	var waiting []*node
-	for _, m := range def.devices.all("memory") {
-		if t := m.get("model"); t != "dimm" && t != "nvdimm" {
+	for _, m := range def.devices.All("memory") {
+		if t := m.Get("model"); t != "dimm" && t != "nvdimm" {
 			continue
 		}
-		a := m.kid("address")
-		if a.get("type") != "dimm" {
+		a := m.Kid("address")
+		if a.Get("type") != "dimm" {
 			waiting = append(waiting, m)
 			continue
 		}
-		if used[a.get("slot")] {
-			return liberr.New(liberr.FromDomain, liberr.ConfigUnsupported, "memory device slot '%s' is already being used by another memory device", a.get("slot"))
+		if used[a.Get("slot")] {
+			return liberr.New(liberr.FromDomain, liberr.ConfigUnsupported, "memory device slot '%s' is already being used by another memory device", a.Get("slot"))
 		}
-		used[a.get("slot")] = true
+		used[a.Get("slot")] = true
 	}
 	next := 0
 	for _, m := range waiting {
@@ -112,8 +113,8 @@ func (def *definition) memorySlots() error {
 			next++
 		}
 		used[strconv.Itoa(next)] = true
-		m.drop("address")
-		m.add(elem("address", "type", "dimm", "slot", strconv.Itoa(next)))
+		m.Drop("address")
+		m.Add(xmltree.Elem("address", "type", "dimm", "slot", strconv.Itoa(next)))
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // usbPorts is the number of ports of each controller model.
@@ -84,30 +86,30 @@ type usbSet struct {
 // usbAddresses gives every USB device a bus and a port, with hubs where the ports run out.
 func (def *definition) usbAddresses() error {
 	s := &usbSet{def: def}
-	for _, c := range def.devices.all("controller") {
-		if c.get("type") != "usb" || c.get("model") == "none" || c.kid("master") != nil {
+	for _, c := range def.devices.All("controller") {
+		if c.Get("type") != "usb" || c.Get("model") == "none" || c.Kid("master") != nil {
 			continue
 		}
-		idx, _ := strconv.Atoi(c.get("index"))
+		idx, _ := strconv.Atoi(c.Get("index"))
 		for len(s.buses) <= idx {
 			s.buses = append(s.buses, nil)
 		}
-		ports := usbPorts[c.get("model")]
-		if v, err := strconv.Atoi(c.get("ports")); err == nil && v > 0 {
+		ports := usbPorts[c.Get("model")]
+		if v, err := strconv.Atoi(c.Get("ports")); err == nil && v > 0 {
 			ports = v
 		}
 		if s.buses[idx] == nil || len(s.buses[idx].ports) < ports {
 			s.buses[idx] = newUSBHub(ports)
 		}
 	}
-	fresh := !slices.ContainsFunc(def.usbDevices(true), func(d *node) bool { return d.kid("address").has("port") })
+	fresh := !slices.ContainsFunc(def.usbDevices(true), func(d *node) bool { return d.Kid("address").Has("port") })
 	if err := s.reserveFixed(); err != nil {
 		return err
 	}
 	if fresh && len(s.buses) > 0 {
 		s.addHubs()
 	}
-	for _, h := range def.devices.all("hub") {
+	for _, h := range def.devices.All("hub") {
 		if err := s.place(h); err != nil {
 			return err
 		}
@@ -124,7 +126,7 @@ func (def *definition) usbAddresses() error {
 func (def *definition) usbDevices(hubs bool) []*node {
 	var out []*node
 	add := func(name string, want func(*node) bool) {
-		for _, d := range def.devices.all(name) {
+		for _, d := range def.devices.All(name) {
 			if want == nil || want(d) {
 				out = append(out, d)
 			}
@@ -133,21 +135,21 @@ func (def *definition) usbDevices(hubs bool) []*node {
 	if hubs {
 		add("hub", nil)
 	}
-	add("hostdev", func(d *node) bool { return d.get("type") == "usb" })
-	add("disk", func(d *node) bool { return d.kid("target").get("bus") == "usb" })
-	add("controller", func(d *node) bool { return d.get("type") == "ccid" })
-	add("input", func(d *node) bool { return d.get("bus") == "usb" })
-	add("serial", func(d *node) bool { return d.kid("target").get("type") == "usb-serial" })
-	add("sound", func(d *node) bool { return d.get("model") == "usb" })
-	add("redirdev", func(d *node) bool { return d.get("bus") == "usb" })
+	add("hostdev", func(d *node) bool { return d.Get("type") == "usb" })
+	add("disk", func(d *node) bool { return d.Kid("target").Get("bus") == "usb" })
+	add("controller", func(d *node) bool { return d.Get("type") == "ccid" })
+	add("input", func(d *node) bool { return d.Get("bus") == "usb" })
+	add("serial", func(d *node) bool { return d.Kid("target").Get("type") == "usb-serial" })
+	add("sound", func(d *node) bool { return d.Get("model") == "usb" })
+	add("redirdev", func(d *node) bool { return d.Get("bus") == "usb" })
 	return out
 }
 
 // reserveFixed takes the ports documents ask for: hubs first, in the document's order, then what is plugged into them.
 func (s *usbSet) reserveFixed() error {
-	hubs := s.def.devices.all("hub")
+	hubs := s.def.devices.All("hub")
 	for _, d := range append(hubs, s.def.usbDevices(false)...) {
-		if a := d.kid("address"); a.get("type") == "usb" && a.has("port") {
+		if a := d.Kid("address"); a.Get("type") == "usb" && a.Has("port") {
 			if err := s.reserve(d, a); err != nil {
 				return err
 			}
@@ -157,24 +159,24 @@ func (s *usbSet) reserveFixed() error {
 }
 
 func (s *usbSet) reserve(d, a *node) error {
-	bus, _ := strconv.Atoi(a.get("bus"))
+	bus, _ := strconv.Atoi(a.Get("bus"))
 	if bus >= len(s.buses) || s.buses[bus] == nil {
 		return xmlError("Missing USB bus %d", bus)
 	}
-	path := portPath(a.get("port"))
+	path := portPath(a.Get("port"))
 	h := s.buses[bus].at(path)
 	if h == nil {
-		return xmlError("there is no hub at port %d in USB address bus: %d port: %s", path[0], bus, a.get("port"))
+		return xmlError("there is no hub at port %d in USB address bus: %d port: %s", path[0], bus, a.Get("port"))
 	}
 	port := path[len(path)-1]
 	if port < 1 || port > len(h.ports) {
-		return xmlError("requested USB port %s not present on USB bus %d", a.get("port"), bus)
+		return xmlError("requested USB port %s not present on USB bus %d", a.Get("port"), bus)
 	}
 	if h.ports[port-1] {
-		return xmlError("Duplicate USB address bus %d port %s", bus, a.get("port"))
+		return xmlError("Duplicate USB address bus %d port %s", bus, a.Get("port"))
 	}
 	h.ports[port-1] = true
-	if d.name == "hub" {
+	if d.Name == "hub" {
 		h.hubs[port-1] = newUSBHub(usbHubPorts)
 	}
 	return nil
@@ -189,19 +191,19 @@ func (s *usbSet) addHubs() {
 			ports += len(b.ports)
 		}
 	}
-	ports += usbHubPorts * len(s.def.devices.all("hub"))
+	ports += usbHubPorts * len(s.def.devices.All("hub"))
 	if devices <= ports {
 		return
 	}
 	need := (devices - ports + usbHubPorts - 2) / (usbHubPorts - 1)
 	for range need {
-		s.def.devices.add(elem("hub", "type", "usb"))
+		s.def.devices.Add(xmltree.Elem("hub", "type", "usb"))
 	}
 }
 
 func (s *usbSet) place(d *node) error {
-	a := d.kid("address")
-	if a != nil && (a.get("type") != "usb" || a.has("port")) {
+	a := d.Kid("address")
+	if a != nil && (a.Get("type") != "usb" || a.Has("port")) {
 		return nil
 	}
 	if len(s.buses) == 0 {
@@ -209,7 +211,7 @@ func (s *usbSet) place(d *node) error {
 	}
 	only := -1
 	if a != nil {
-		only, _ = strconv.Atoi(a.get("bus"))
+		only, _ = strconv.Atoi(a.Get("bus"))
 		if only >= len(s.buses) || s.buses[only] == nil {
 			return xmlError("USB bus %d requested but no controller with that index is present", only)
 		}
@@ -225,11 +227,11 @@ func (s *usbSet) place(d *node) error {
 		h := b.at(path)
 		port := path[len(path)-1]
 		h.ports[port-1] = true
-		if d.name == "hub" {
+		if d.Name == "hub" {
 			h.hubs[port-1] = newUSBHub(usbHubPorts)
 		}
-		d.drop("address")
-		d.add(elem("address", "type", "usb", "bus", strconv.Itoa(i), "port", portString(path)))
+		d.Drop("address")
+		d.Add(xmltree.Elem("address", "type", "usb", "bus", strconv.Itoa(i), "port", portString(path)))
 		return nil
 	}
 	return xmlError("No free USB ports")

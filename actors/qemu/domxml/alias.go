@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"libvirt.org/go/libvirtxml"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // aliasPrefix names the devices that are simply counted.
@@ -23,7 +25,7 @@ var memoryAlias = map[string]string{"dimm": "dimm", "nvdimm": "nvdimm", "virtio-
 func AssignAliases(d *libvirtxml.Domain) error {
 	return edit(d, func(root *node) error {
 		def := treeOf(root)
-		for _, dev := range def.devices.kids {
+		for _, dev := range def.devices.Kids {
 			def.assignAlias(dev)
 		}
 		return nil
@@ -50,65 +52,65 @@ func edit(d *libvirtxml.Domain, f func(root *node) error) error {
 
 // treeOf wraps a tree that has been through process before.
 func treeOf(root *node) *definition {
-	def := &definition{root: root, devices: root.kid("devices"), arch: root.kid("os/type").get("arch")}
+	def := &definition{root: root, devices: root.Kid("devices"), arch: root.Kid("os/type").Get("arch")}
 	if def.devices == nil {
-		def.devices = elem("devices")
-		root.add(def.devices)
+		def.devices = xmltree.Elem("devices")
+		root.Add(def.devices)
 	}
 	return def
 }
 
 func (def *definition) assignAlias(d *node) {
-	if d.kid("alias") != nil {
+	if d.Kid("alias") != nil {
 		return
 	}
 	if name := def.aliasFor(d); name != "" {
-		d.add(elem("alias", "name", name))
+		d.Add(xmltree.Elem("alias", "name", name))
 	}
 }
 
 // aliasFor is "" for what QEMU does not know as a device.
 func (def *definition) aliasFor(d *node) string {
-	switch d.name {
+	switch d.Name {
 	case "disk":
 		return def.diskAlias(d)
 	case "controller":
 		return def.controllerAlias(d)
 	case "memory":
-		prefix := memoryAlias[d.get("model")]
+		prefix := memoryAlias[d.Get("model")]
 		if prefix == "" {
 			return ""
 		}
-		if slot := d.kid("address").get("slot"); d.kid("address").get("type") == "dimm" && slot != "" {
+		if slot := d.Kid("address").Get("slot"); d.Kid("address").Get("type") == "dimm" && slot != "" {
 			return prefix + slot
 		}
 		return prefix + strconv.Itoa(def.nextAlias(prefix))
 	case "memballoon":
-		if d.get("model") == "none" {
+		if d.Get("model") == "none" {
 			return ""
 		}
 	case "panic":
-		if d.get("model") == "isa" && d.kid("address") == nil {
+		if d.Get("model") == "isa" && d.Kid("address") == nil {
 			return ""
 		}
 		return "panic" + strconv.Itoa(def.nextAlias("panic"))
 	case "interface":
-		if d.get("type") == "hostdev" || d.kid("actual").get("type") == "hostdev" {
+		if d.Get("type") == "hostdev" || d.Kid("actual").Get("type") == "hostdev" {
 			return "hostdev" + strconv.Itoa(def.nextAlias("hostdev"))
 		}
 	case "console":
-		if i := indexOf(def.devices.all("console"), d); i == 0 && d.kid("target").get("type") == "serial" {
-			if s := def.devices.kid("serial"); s != nil {
+		if i := indexOf(def.devices.All("console"), d); i == 0 && d.Kid("target").Get("type") == "serial" {
+			if s := def.devices.Kid("serial"); s != nil {
 				def.assignAlias(s)
-				return s.kid("alias").get("name")
+				return s.Kid("alias").Get("name")
 			}
 		}
 	}
-	prefix, ok := aliasPrefix[d.name]
+	prefix, ok := aliasPrefix[d.Name]
 	if !ok {
 		return ""
 	}
-	n := indexOf(def.devices.all(d.name), d)
+	n := indexOf(def.devices.All(d.Name), d)
 	if used := def.nextAlias(prefix); used > n {
 		n = used // a device that came later, or went
 	}
@@ -127,8 +129,8 @@ func indexOf(list []*node, d *node) int {
 // nextAlias is one more than the highest number in use behind the prefix.
 func (def *definition) nextAlias(prefix string) int {
 	next := 0
-	for _, d := range def.devices.kids {
-		rest, ok := strings.CutPrefix(d.kid("alias").get("name"), prefix)
+	for _, d := range def.devices.Kids {
+		rest, ok := strings.CutPrefix(d.Kid("alias").Get("name"), prefix)
 		if v, err := strconv.Atoi(rest); ok && err == nil {
 			next = max(next, v+1)
 		}
@@ -137,35 +139,35 @@ func (def *definition) nextAlias(prefix string) int {
 }
 
 func (def *definition) diskAlias(d *node) string {
-	t, a := d.kid("target"), d.kid("address")
-	idx, _ := diskIndex(t.get("dev"))
-	switch bus := t.get("bus"); bus {
+	t, a := d.Kid("target"), d.Kid("address")
+	idx, _ := diskIndex(t.Get("dev"))
+	switch bus := t.Get("bus"); bus {
 	case "virtio", "usb", "sd", "xen":
 		return fmt.Sprintf("%s-disk%d", bus, idx)
 	case "scsi":
-		if def.isLSI(a.get("controller")) { // which knows no targets
-			return fmt.Sprintf("scsi%s-%s-%s", a.get("controller"), a.get("bus"), a.get("unit"))
+		if def.isLSI(a.Get("controller")) { // which knows no targets
+			return fmt.Sprintf("scsi%s-%s-%s", a.Get("controller"), a.Get("bus"), a.Get("unit"))
 		}
-		return fmt.Sprintf("scsi%s-%s-%s-%s", a.get("controller"), a.get("bus"), a.get("target"), a.get("unit"))
+		return fmt.Sprintf("scsi%s-%s-%s-%s", a.Get("controller"), a.Get("bus"), a.Get("target"), a.Get("unit"))
 	default:
-		return fmt.Sprintf("%s%s-%s-%s", bus, a.get("controller"), a.get("bus"), a.get("unit"))
+		return fmt.Sprintf("%s%s-%s-%s", bus, a.Get("controller"), a.Get("bus"), a.Get("unit"))
 	}
 }
 
 // isLSI tells whether a SCSI controller is of the oldest kind.
 func (def *definition) isLSI(index string) bool {
-	for _, c := range def.devices.all("controller") {
-		if c.get("type") == "scsi" && c.get("index") == index {
-			return c.get("model") == "lsilogic"
+	for _, c := range def.devices.All("controller") {
+		if c.Get("type") == "scsi" && c.Get("index") == index {
+			return c.Get("model") == "lsilogic"
 		}
 	}
 	return false
 }
 
 func (def *definition) controllerAlias(c *node) string {
-	typ, idx := c.get("type"), c.get("index")
+	typ, idx := c.Get("type"), c.Get("index")
 	switch {
-	case typ == "pci" && c.get("model") == "pcie-root":
+	case typ == "pci" && c.Get("model") == "pcie-root":
 		return "pcie." + idx
 	case typ == "pci":
 		return "pci." + idx

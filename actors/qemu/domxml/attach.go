@@ -32,21 +32,21 @@ func Attach(d *libvirtxml.Domain, dev *Device, env Env, live bool) ([]*Device, e
 			return err
 		}
 		def.reread()
-		before := slices.Clone(def.devices.kids)
-		def.devices.add(n)
+		before := slices.Clone(def.devices.Kids)
+		def.devices.Add(n)
 		def.sortDisks()
 		if err := def.settle(live); err != nil {
 			return err
 		}
 		var last []*Device
-		for _, k := range def.devices.kids {
+		for _, k := range def.devices.Kids {
 			if slices.Contains(before, k) {
 				continue
 			}
 			if live {
 				def.assignAlias(k)
 			}
-			one, err := newDevice(k.clone())
+			one, err := newDevice(k.Clone())
 			if err != nil {
 				return err
 			}
@@ -68,7 +68,7 @@ func Attach(d *libvirtxml.Domain, dev *Device, env Env, live bool) ([]*Device, e
 // reread does what libvirt's way of changing a stored definition does to it, a trip through its text: controllers are
 // grouped anew. A running domain is changed in place.
 func (def *definition) reread() {
-	if !def.root.has("id") {
+	if !def.root.Has("id") {
 		def.groupControllers()
 	}
 }
@@ -85,7 +85,7 @@ func (def *definition) settle(live bool) error {
 		return err
 	}
 	def.impliedControllers()
-	for _, c := range def.devices.all("controller") {
+	for _, c := range def.devices.All("controller") {
 		if err := def.controllerDefaults(c); err != nil {
 			return err
 		}
@@ -121,11 +121,11 @@ func (def *definition) settle(live bool) error {
 
 // settleModules recounts the memory after a module came or went.
 func (def *definition) settleModules() error {
-	modules := def.devices.all("memory")
+	modules := def.devices.All("memory")
 	if len(modules) == 0 {
 		return nil
 	}
-	if def.root.kid("maxMemory") == nil {
+	if def.root.Kid("maxMemory") == nil {
 		return qemuUnsupported("cannot use/hotplug a memory device when domain 'maxMemory' is not defined")
 	}
 	if err := def.checkMemory(); err != nil {
@@ -136,27 +136,27 @@ func (def *definition) settleModules() error {
 
 // numberLateConsoles gives a port to a console that came later.
 func (def *definition) numberLateConsoles() {
-	for i, c := range def.devices.all("console") {
-		t := c.ensure("target")
-		t.setDefault("type", "serial")
-		t.setDefault("port", utoa(i))
+	for i, c := range def.devices.All("console") {
+		t := c.Ensure("target")
+		t.SetDefault("type", "serial")
+		t.SetDefault("port", utoa(i))
 	}
 }
 
 // refuseTwin refuses a device there can be only one of, and one that is there already.
 func (def *definition) refuseTwin(n *node) error {
-	switch n.name {
+	switch n.Name {
 	case "disk":
-		dev := n.kid("target").get("dev")
-		for _, o := range def.devices.all("disk") {
-			if o.kid("target").get("dev") == dev {
+		dev := n.Kid("target").Get("dev")
+		for _, o := range def.devices.All("disk") {
+			if o.Kid("target").Get("dev") == dev {
 				return operationInvalid("target %s already exists", dev)
 			}
 		}
 	case "controller":
-		for _, o := range def.devices.all("controller") {
-			if n.has("index") && o.get("type") == n.get("type") && o.get("index") == n.get("index") {
-				return operationInvalid("controller index='%s' already exists", n.get("index"))
+		for _, o := range def.devices.All("controller") {
+			if n.Has("index") && o.Get("type") == n.Get("type") && o.Get("index") == n.Get("index") {
+				return operationInvalid("controller index='%s' already exists", n.Get("index"))
 			}
 		}
 	case "hostdev", "shmem":
@@ -164,29 +164,29 @@ func (def *definition) refuseTwin(n *node) error {
 			return operationInvalid("device is already in the domain configuration")
 		}
 	case "serial", "parallel", "channel", "console":
-		if def.matchChardev(n) != nil && (n.name == "channel" || n.kid("target").has("port")) {
+		if def.matchChardev(n) != nil && (n.Name == "channel" || n.Kid("target").Has("port")) {
 			return operationInvalid("chardev already exists")
 		}
 	case "filesystem":
-		for _, o := range def.devices.all("filesystem") {
-			if o.kid("target").get("dir") == n.kid("target").get("dir") {
+		for _, o := range def.devices.All("filesystem") {
+			if o.Kid("target").Get("dir") == n.Kid("target").Get("dir") {
 				return operationInvalid("Target already exists")
 			}
 		}
 	case "lease":
 		if def.match(n) != nil {
-			return operationInvalid("Lease %s in lockspace %s already exists", n.kidText("key"), n.kidText("lockspace"))
+			return operationInvalid("Lease %s in lockspace %s already exists", n.KidText("key"), n.KidText("lockspace"))
 		}
 	case "watchdog":
-		if def.devices.kid("watchdog") != nil {
+		if def.devices.Kid("watchdog") != nil {
 			return operationInvalid("domain already has a watchdog")
 		}
 	case "vsock":
-		if def.devices.kid("vsock") != nil {
+		if def.devices.Kid("vsock") != nil {
 			return operationInvalid("domain already has a vsock device")
 		}
 	case "smartcard":
-		if def.devices.kid("smartcard") != nil {
+		if def.devices.Kid("smartcard") != nil {
 			return qemuUnsupported("this QEMU binary lacks multiple smartcard support")
 		}
 	}

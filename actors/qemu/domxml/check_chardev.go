@@ -24,9 +24,9 @@ var serialModels = map[string]string{
 
 // checkChardev reads a serial, parallel, console or channel device.
 func (def *definition) checkChardev(c *node) error {
-	c.setDefault("type", "pty")
-	if !slices.Contains(chardevTypes, c.get("type")) {
-		return unsupported("unknown type presented to host for character device: %s", c.get("type"))
+	c.SetDefault("type", "pty")
+	if !slices.Contains(chardevTypes, c.Get("type")) {
+		return unsupported("unknown type presented to host for character device: %s", c.Get("type"))
 	}
 	if err := def.checkChardevTarget(c); err != nil {
 		return err
@@ -35,9 +35,9 @@ func (def *definition) checkChardev(c *node) error {
 }
 
 func (def *definition) checkChardevTarget(c *node) error {
-	t := c.kid("target")
-	typ, ok := t.lookup("type")
-	if c.name == "channel" {
+	t := c.Kid("target")
+	typ, ok := t.Lookup("type")
+	if c.Name == "channel" {
 		if t == nil {
 			return xmlError("target type must be specified for channel device")
 		}
@@ -45,31 +45,31 @@ func (def *definition) checkChardevTarget(c *node) error {
 			return unsupported("unknown target type '%s' specified for character device", "(null)")
 		}
 	}
-	if ok && c.name != "parallel" && !slices.Contains(chardevTargets[c.name], typ) {
+	if ok && c.Name != "parallel" && !slices.Contains(chardevTargets[c.Name], typ) {
 		return unsupported("unknown target type '%s' specified for character device", typ)
 	}
-	switch c.name {
+	switch c.Name {
 	case "channel":
 		return def.checkChannelTarget(t, typ)
 	case "serial":
-		t = c.ensure("target")
+		t = c.Ensure("target")
 		if err := def.checkISAPort(c, t, typ); err != nil {
 			return err
 		}
-		if m := t.kid("model"); m != nil {
-			owner, known := serialModels[m.get("name")]
+		if m := t.Kid("model"); m != nil {
+			owner, known := serialModels[m.Get("name")]
 			if !known {
-				return unsupported("unknown target model '%s' specified for character device", m.get("name"))
+				return unsupported("unknown target model '%s' specified for character device", m.Get("name"))
 			}
 			if typ != "" && typ != "none" && owner != typ {
-				return unsupported("Target model '%s' requires target type '%s'", m.get("name"), owner)
+				return unsupported("Target model '%s' requires target type '%s'", m.Get("name"), owner)
 			}
 		}
 		if typ == "none" {
-			t.unset("type")
+			t.Unset("type")
 		}
 	case "console":
-		t = c.ensure("target")
+		t = c.Ensure("target")
 		switch typ {
 		case "sclp", "sclplm":
 			return qemuUnsupported("%sconsole is not supported in this QEMU binary", typ)
@@ -77,18 +77,18 @@ func (def *definition) checkChardevTarget(c *node) error {
 			return qemuUnsupported("unsupported console target type %s", typ)
 		}
 		if typ == "none" {
-			t.unset("type")
+			t.Unset("type")
 		}
 	case "parallel":
-		t = c.ensure("target")
-		t.keep("port")
+		t = c.Ensure("target")
+		keep(t, "port")
 	}
-	if p, ok := t.lookup("port"); ok {
+	if p, ok := t.Lookup("port"); ok {
 		v, ok := parseUint(p)
 		if !ok {
 			return xmlError("Invalid port number: %s", p)
 		}
-		t.set("port", utoa(v))
+		t.Set("port", utoa(v))
 	}
 	return nil
 }
@@ -98,27 +98,27 @@ func (def *definition) checkISAPort(c, t *node, typ string) error {
 	if typ != "isa-serial" || def.flags&ParseTrusted != 0 {
 		return nil
 	}
-	if !t.has("port") {
+	if !t.Has("port") {
 		next := 0
-		for _, o := range def.devices.all("serial") {
+		for _, o := range def.devices.All("serial") {
 			if o == c {
 				break
 			}
-			if v, ok := o.kid("target").uint("port"); ok {
+			if v, ok := uintOf(o.Kid("target"), "port"); ok {
 				next = max(next, int(v)+1)
 			}
 		}
-		t.set("port", utoa(next))
+		t.Set("port", utoa(next))
 	}
-	if v, ok := t.uint("port"); ok && v >= 4 {
+	if v, ok := uintOf(t, "port"); ok && v >= 4 {
 		return internalError("Maximum supported number of ISA serial ports is '4'")
 	}
-	for _, o := range def.devices.all("serial") {
+	for _, o := range def.devices.All("serial") {
 		if o == c {
 			break
 		}
-		if ot := o.kid("target"); ot.get("type") == "isa-serial" && ot.get("port") == t.get("port") {
-			return internalError("target port '%s' already allocated", t.get("port"))
+		if ot := o.Kid("target"); ot.Get("type") == "isa-serial" && ot.Get("port") == t.Get("port") {
+			return internalError("target port '%s' already allocated", t.Get("port"))
 		}
 	}
 	return nil
@@ -127,33 +127,33 @@ func (def *definition) checkISAPort(c, t *node, typ string) error {
 func (def *definition) checkChannelTarget(t *node, typ string) error {
 	switch typ {
 	case "guestfwd":
-		if !t.has("address") {
+		if !t.Has("address") {
 			return xmlError("guestfwd channel does not define a target address")
 		}
-		if a, err := netip.ParseAddr(t.get("address")); err != nil {
-			return liberr.New(liberr.FromDomain, liberr.SystemError, "Cannot parse socket address '%s': Name or service not known", t.get("address"))
+		if a, err := netip.ParseAddr(t.Get("address")); err != nil {
+			return liberr.New(liberr.FromDomain, liberr.SystemError, "Cannot parse socket address '%s': Name or service not known", t.Get("address"))
 		} else if !a.Is4() {
 			return unsupported("guestfwd channel only supports IPv4 addresses")
 		}
-		if !t.has("port") {
+		if !t.Has("port") {
 			return xmlError("guestfwd channel does not define a target port")
 		}
-		if _, ok := parseUint(t.get("port")); !ok {
-			return xmlError("Invalid port number: %s", t.get("port"))
+		if _, ok := parseUint(t.Get("port")); !ok {
+			return xmlError("Invalid port number: %s", t.Get("port"))
 		}
 	default:
-		t.unset("port", "address")
+		t.Unset("port", "address")
 	}
 	if def.flags&ParseLive == 0 {
-		t.unset("state")
+		t.Unset("state")
 	}
 	return nil
 }
 
 // checkChardevSource reads the host side of a character device; the device's type is that of the source.
 func (def *definition) checkChardevSource(c *node) error {
-	typ := c.get("type")
-	sources := c.all("source")
+	typ := c.Get("type")
+	sources := c.All("source")
 	var first *node
 	if len(sources) > 0 {
 		first = sources[0]
@@ -161,29 +161,29 @@ func (def *definition) checkChardevSource(c *node) error {
 	if err := def.trimSources(c, typ, sources); err != nil {
 		return err
 	}
-	if l := c.kid("log"); l != nil && !l.has("file") {
-		c.remove(l)
+	if l := c.Kid("log"); l != nil && !l.Has("file") {
+		c.Remove(l)
 	}
 	if typ != "tcp" {
-		c.drop("protocol")
+		c.Drop("protocol")
 	}
 	switch typ {
 	case "file", "dev", "pipe":
-		if first.get("path") == "" {
+		if first.Get("path") == "" {
 			return internalError("Missing source path attribute for char device")
 		}
 	case "unix":
-		if first.get("path") == "" && c.name != "channel" {
+		if first.Get("path") == "" && c.Name != "channel" {
 			return internalError("Missing source path attribute for char device")
 		}
 	case "spiceport":
-		if first.get("channel") == "" {
+		if first.Get("channel") == "" {
 			return unsupported("Missing source channel attribute for char device")
 		}
 	case "tcp":
 		return checkTCP(c, first)
 	case "nmdm":
-		if first.get("master") == "" {
+		if first.Get("master") == "" {
 			return internalError("Missing master path attribute for nmdm device")
 		}
 	}
@@ -191,16 +191,16 @@ func (def *definition) checkChardevSource(c *node) error {
 }
 
 func checkTCP(c, s *node) error {
-	if !s.has("host") && s.get("mode") != "bind" {
+	if !s.Has("host") && s.Get("mode") != "bind" {
 		return internalError("Missing source host attribute for char device")
 	}
-	if !s.has("service") {
+	if !s.Has("service") {
 		return internalError("Missing source service attribute for char device")
 	}
-	p := c.ensure("protocol")
-	p.setDefault("type", "raw")
-	if !slices.Contains([]string{"raw", "telnet", "telnets", "tls"}, p.get("type")) {
-		return unsupported("Unknown protocol '%s'", p.get("type"))
+	p := c.Ensure("protocol")
+	p.SetDefault("type", "raw")
+	if !slices.Contains([]string{"raw", "telnet", "telnets", "tls"}, p.Get("type")) {
+		return unsupported("Unknown protocol '%s'", p.Get("type"))
 	}
 	return nil
 }
@@ -208,68 +208,68 @@ func checkTCP(c, s *node) error {
 // trimSources keeps of every <source> what the type knows.
 func (def *definition) trimSources(c *node, typ string, sources []*node) error {
 	for i, s := range sources {
-		if m, ok := s.lookup("mode"); ok && (typ == "tcp" || typ == "unix" || typ == "udp") {
+		if m, ok := s.Lookup("mode"); ok && (typ == "tcp" || typ == "unix" || typ == "udp") {
 			if m != "bind" && m != "connect" {
 				return badValue(s, "mode", m)
 			}
 		}
 		if typ != "udp" && i > 0 {
-			c.remove(s)
+			c.Remove(s)
 			continue
 		}
 		switch typ {
 		case "file":
-			s.keep("path", "append")
-			if v, ok := s.lookup("append"); ok && v != "on" && v != "off" {
+			keep(s, "path", "append")
+			if v, ok := s.Lookup("append"); ok && v != "on" && v != "off" {
 				return badValue(s, "append", v)
 			}
 		case "dev", "pipe":
-			s.keep("path")
+			keep(s, "path")
 		case "pty":
-			s.keep("path")
+			keep(s, "path")
 			if def.flags&ParseLive == 0 {
-				s.unset("path")
+				s.Unset("path")
 			}
 		case "unix":
-			s.setDefault("mode", "connect")
-			s.keep("mode", "path")
+			s.SetDefault("mode", "connect")
+			keep(s, "mode", "path")
 		case "tcp":
-			s.setDefault("mode", "connect")
-			s.keep("mode", "host", "service", "tls")
+			s.SetDefault("mode", "connect")
+			keep(s, "mode", "host", "service", "tls")
 		case "udp":
-			s.setDefault("mode", "connect")
-			s.keep("mode", "host", "service")
+			s.SetDefault("mode", "connect")
+			keep(s, "mode", "host", "service")
 		case "spiceport", "dbus":
-			s.keep("channel")
+			keep(s, "channel")
 		case "nmdm":
-			s.keep("master", "slave")
+			keep(s, "master", "slave")
 		default:
-			s.keep()
+			keep(s)
 		}
-		for _, l := range s.all("seclabel") {
-			if l.kid("label") != nil {
-				l.setDefault("relabel", "yes")
+		for _, l := range s.All("seclabel") {
+			if l.Kid("label") != nil {
+				l.SetDefault("relabel", "yes")
 			}
 		}
 		if typ != "qemu-vdagent" {
-			s.drop("clipboard", "mouse")
+			s.Drop("clipboard", "mouse")
 		}
 		if typ != "unix" && typ != "tcp" {
-			s.drop("reconnect")
+			s.Drop("reconnect")
 		}
-		if r := s.kid("reconnect"); r != nil {
-			if s.get("mode") != "connect" {
-				s.remove(r)
-			} else if r.get("enabled") != "yes" {
-				r.unset("timeout")
+		if r := s.Kid("reconnect"); r != nil {
+			if s.Get("mode") != "connect" {
+				s.Remove(r)
+			} else if r.Get("enabled") != "yes" {
+				r.Unset("timeout")
 			}
 		}
-		if s.empty() || typ == "unix" && s.get("path") == "" {
-			c.remove(s)
+		if s.Empty() || typ == "unix" && s.Get("path") == "" {
+			c.Remove(s)
 		}
 	}
 	if def.flags&ParseLive == 0 {
-		c.unset("tty")
+		c.Unset("tty")
 	}
 	return nil
 }

@@ -15,66 +15,66 @@ var controllerModels = map[string][]string{
 
 // checkController reads one <controller>. Its index may still be missing afterwards.
 func (def *definition) checkController(c *node) error {
-	c.setDefault("type", "ide")
+	c.SetDefault("type", "ide")
 	if err := grammar["controller"].check(withoutKids(c)); err != nil {
 		return err
 	}
-	typ := c.get("type")
-	if m, ok := c.lookup("model"); ok && !slices.Contains(controllerModels[typ], m) {
+	typ := c.Get("type")
+	if m, ok := c.Lookup("model"); ok && !slices.Contains(controllerModels[typ], m) {
 		return unsupported("Unknown model type '%s'", m)
 	}
-	if v, ok := c.lookup("index"); ok {
+	if v, ok := c.Lookup("index"); ok {
 		if i, err := strconv.ParseInt(cNumber(v), 0, 32); err == nil {
 			if i < 0 {
 				return xmlError("Invalid value for attribute 'index' in element 'controller': '%s'. Expected non-negative value", v)
 			}
-			c.set("index", utoa(i))
+			c.Set("index", utoa(i))
 		}
 	}
 	if typ != "virtio-serial" {
-		c.unset("vectors")
+		c.Unset("vectors")
 	}
 	if typ != "virtio-serial" && typ != "usb" {
-		c.unset("ports")
+		c.Unset("ports")
 	}
 	if typ != "usb" {
-		c.drop("master")
+		c.Drop("master")
 	}
 	if typ != "pci" {
-		c.drop("model", "target", "pcihole64")
+		c.Drop("model", "target", "pcihole64")
 	} else if err := def.checkPCIController(c); err != nil {
 		return err
 	}
-	if d := c.kid("driver"); d != nil && len(d.attrs) == 0 {
-		c.remove(d)
+	if d := c.Kid("driver"); d != nil && len(d.Attrs) == 0 {
+		c.Remove(d)
 	}
 	return nil
 }
 
 func (def *definition) checkPCIController(c *node) error {
-	model := c.get("model")
+	model := c.Get("model")
 	switch model {
 	case "pci-root", "pcie-root":
-		if c.has("index") && c.get("index") != "0" {
+		if c.Has("index") && c.Get("index") != "0" {
 			return xmlError("pci-root and pcie-root controllers should have index 0")
 		}
-		if c.kid("address") != nil {
+		if c.Kid("address") != nil {
 			return xmlError("pci-root and pcie-root controllers should not have an address")
 		}
-		if h := c.kid("pcihole64"); h != nil {
+		if h := c.Kid("pcihole64"); h != nil {
 			if err := normalizeKiB(h, "./pcihole64[1]"); err != nil {
 				return err
 			}
 		}
 	default:
-		c.drop("pcihole64")
+		c.Drop("pcihole64")
 	}
-	t := c.kid("target")
+	t := c.Kid("target")
 	if t == nil {
 		return nil
 	}
 	for _, name := range []string{"chassisNr", "chassis", "port", "busNr", "index"} {
-		if v, ok := t.lookup(name); ok {
+		if v, ok := t.Lookup(name); ok {
 			u, ok := parseUint(v)
 			if !ok {
 				return xmlError("Invalid value for attribute '%s' in element 'target': '%s'. Expected integer value", name, v)
@@ -83,14 +83,14 @@ func (def *definition) checkPCIController(c *node) error {
 				what := name
 				return unsupported("PCI controller %s '%d' out of range - must be 0-255", what, u)
 			}
-			t.set(name, utoa(u))
+			t.Set(name, utoa(u))
 		}
 	}
-	if v, ok := t.lookup("hotplug"); ok && v != "on" && v != "off" {
+	if v, ok := t.Lookup("hotplug"); ok && v != "on" && v != "off" {
 		return badValue(t, "hotplug", v)
 	}
-	if n := t.kid("node"); n != nil {
-		if _, ok := parseUint(n.text); !ok {
+	if n := t.Kid("node"); n != nil {
+		if _, ok := parseUint(n.Text); !ok {
 			return xmlError("Invalid NUMA node in target")
 		}
 	}

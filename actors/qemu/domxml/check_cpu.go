@@ -4,59 +4,61 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 var cpuModes = []string{"custom", "host-model", "host-passthrough", "maximum"}
 
 // checkCPU reads <cpu> without its NUMA cells.
 func (def *definition) checkCPU() error {
-	c := def.root.kid("cpu")
+	c := def.root.Kid("cpu")
 	if c == nil {
 		return nil
 	}
-	model := c.kid("model")
-	if model != nil && strings.TrimSpace(model.text) == "" {
-		model.text = ""
+	model := c.Kid("model")
+	if model != nil && strings.TrimSpace(model.Text) == "" {
+		model.Text = ""
 	}
-	if model == nil || model.text == "" {
-		if mode := c.get("mode"); c.kid("vendor") != nil {
+	if model == nil || model.Text == "" {
+		if mode := c.Get("mode"); c.Kid("vendor") != nil {
 			return xmlError("CPU vendor specified without CPU model")
-		} else if c.kid("feature") != nil && (mode == "" || mode == "custom") {
+		} else if c.Kid("feature") != nil && (mode == "" || mode == "custom") {
 			return xmlError("Non-empty feature list specified without CPU model")
 		}
 	}
-	mode, ok := c.lookup("mode")
+	mode, ok := c.Lookup("mode")
 	switch {
 	case ok && !slices.Contains(cpuModes, mode):
 		return unsupported("Invalid mode attribute '%s'", mode)
-	case !ok && (model != nil && model.text != "" || c.has("match")):
+	case !ok && (model != nil && model.Text != "" || c.Has("match")):
 		mode = "custom"
 	case !ok:
 		mode = ""
 	}
 	if mode != "" {
-		c.set("mode", mode)
+		c.Set("mode", mode)
 	}
 	if err := grammar["cpu"].check(withoutKids(c)); err != nil {
 		return err
 	}
-	if mode == "custom" && model != nil && model.text != "" {
-		c.setDefault("match", "exact")
+	if mode == "custom" && model != nil && model.Text != "" {
+		c.SetDefault("match", "exact")
 	}
 	if mode != "custom" {
-		c.unset("match")
+		c.Unset("match")
 	}
-	if c.has("migratable") && mode != "host-passthrough" && mode != "maximum" {
+	if c.Has("migratable") && mode != "host-passthrough" && mode != "maximum" {
 		return unsupported("Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode")
 	}
 	if mode != "host-passthrough" && mode != "maximum" {
-		c.unset("migratable")
+		c.Unset("migratable")
 	}
 	if model != nil {
-		if v, ok := model.lookup("fallback"); ok && v != "allow" && v != "forbid" {
+		if v, ok := model.Lookup("fallback"); ok && v != "allow" && v != "forbid" {
 			return unsupported("Invalid fallback attribute")
 		}
-		if v, ok := model.lookup("vendor_id"); ok {
+		if v, ok := model.Lookup("vendor_id"); ok {
 			if len(v) != 12 {
 				return xmlError("vendor_id must be exactly 12 characters long")
 			}
@@ -65,20 +67,20 @@ func (def *definition) checkCPU() error {
 			}
 		}
 		switch {
-		case mode == "custom" && model.text != "":
-			model.setDefault("fallback", "allow")
+		case mode == "custom" && model.Text != "":
+			model.SetDefault("fallback", "allow")
 		default:
-			c.remove(model)
+			c.Remove(model)
 		}
 	}
-	if t := c.kid("topology"); t != nil {
+	if t := c.Kid("topology"); t != nil {
 		if err := grammar["topology"].check(t); err != nil {
 			return err
 		}
-		t.setDefault("dies", "1")
+		t.SetDefault("dies", "1")
 	}
 	for _, name := range []string{"cache", "maxphysaddr"} {
-		if k := c.kid(name); k != nil {
+		if k := c.Kid(name); k != nil {
 			if err := grammar["cpu"].kids[name].kind.check(k); err != nil {
 				return err
 			}
@@ -87,16 +89,16 @@ func (def *definition) checkCPU() error {
 	return checkCPUFeatures(c)
 }
 
-func withoutKids(n *node) *node { return &node{name: n.name, attrs: n.attrs} }
+func withoutKids(n *node) *node { return &node{Name: n.Name, Attrs: n.Attrs} }
 
 func checkCPUFeatures(c *node) error {
 	seen := map[string]bool{}
-	for _, f := range c.all("feature") {
-		f.setDefault("policy", "require")
-		if !slices.Contains([]string{"force", "require", "optional", "disable", "forbid"}, f.get("policy")) {
+	for _, f := range c.All("feature") {
+		f.SetDefault("policy", "require")
+		if !slices.Contains([]string{"force", "require", "optional", "disable", "forbid"}, f.Get("policy")) {
 			return unsupported("Invalid CPU feature policy")
 		}
-		name := f.get("name")
+		name := f.Get("name")
 		if name == "" {
 			return xmlError("Invalid CPU feature name")
 		}
@@ -110,18 +112,18 @@ func checkCPUFeatures(c *node) error {
 
 // checkNUMA reads the guest's NUMA cells; with them the memory is the sum of the cells.
 func (def *definition) checkNUMA() error {
-	numa := def.root.kid("cpu/numa")
+	numa := def.root.Kid("cpu/numa")
 	if numa == nil {
 		return nil
 	}
-	cells := numa.all("cell")
+	cells := numa.All("cell")
 	seen := map[uint64]bool{}
 	for i, c := range cells {
 		id := uint64(i)
-		if c.has("id") {
-			v, ok := c.uint("id")
+		if c.Has("id") {
+			v, ok := uintOf(c, "id")
 			if !ok {
-				return xmlError("Invalid 'id' attribute in NUMA cell: '%s'", c.get("id"))
+				return xmlError("Invalid 'id' attribute in NUMA cell: '%s'", c.Get("id"))
 			}
 			id = v
 		}
@@ -132,11 +134,11 @@ func (def *definition) checkNUMA() error {
 			return xmlError("Duplicate NUMA cell info for cell id '%d'", id)
 		}
 		seen[id] = true
-		c.set("id", utoa(id))
+		c.Set("id", utoa(id))
 	}
 	slices.SortStableFunc(cells, byNumber("id"))
-	numa.drop("cell")
-	numa.kids = append(cells, numa.kids...)
+	numa.Drop("cell")
+	numa.Kids = append(cells, numa.Kids...)
 	used := make([]bitmap, len(cells))
 	for i, c := range cells {
 		if err := checkCell(c); err != nil {
@@ -158,34 +160,34 @@ func (def *definition) checkNUMA() error {
 }
 
 func checkCell(c *node) error {
-	text, ok := c.lookup("memory")
+	text, ok := c.Lookup("memory")
 	if !ok {
 		return xmlError("missing element or attribute './@memory'")
 	}
-	v, err := kibText(text, c.get("unit"), "./@memory")
+	v, err := kibText(text, c.Get("unit"), "./@memory")
 	if err != nil {
 		return err
 	}
-	c.set("memory", utoa(v))
-	c.set("unit", "KiB")
+	c.Set("memory", utoa(v))
+	c.Set("unit", "KiB")
 	if err := grammar["cell"].check(withoutKids(c)); err != nil {
 		return err
 	}
-	for _, cache := range c.all("cache") {
+	for _, cache := range c.All("cache") {
 		for _, name := range []string{"size", "line"} {
-			k := cache.kid(name)
+			k := cache.Kid(name)
 			if k == nil {
 				return xmlError("Missing '%s' element under cache", name)
 			}
 			if name == "line" {
 				continue
 			}
-			v, err := kibText(k.get("value"), k.get("unit"), "./"+name+"/@value")
+			v, err := kibText(k.Get("value"), k.Get("unit"), "./"+name+"/@value")
 			if err != nil {
 				return err
 			}
-			k.set("value", utoa(v))
-			k.set("unit", "KiB")
+			k.Set("value", utoa(v))
+			k.Set("unit", "KiB")
 		}
 	}
 	return nil
@@ -205,8 +207,8 @@ func overlap(a, b bitmap) bool {
 func fillDistances(cells []*node) {
 	matrix := map[[2]string]string{}
 	for _, c := range cells {
-		for _, s := range c.kid("distances").all("sibling") {
-			matrix[[2]string{c.get("id"), s.get("id")}] = s.get("value")
+		for _, s := range c.Kid("distances").All("sibling") {
+			matrix[[2]string{c.Get("id"), s.Get("id")}] = s.Get("value")
 		}
 	}
 	touched := map[string]bool{}
@@ -214,14 +216,14 @@ func fillDistances(cells []*node) {
 		touched[pair[0]], touched[pair[1]] = true, true
 	}
 	for _, c := range cells {
-		c.drop("distances")
-		id := c.get("id")
+		c.Drop("distances")
+		id := c.Get("id")
 		if !touched[id] {
 			continue
 		}
-		d := elem("distances")
+		d := xmltree.Elem("distances")
 		for _, other := range cells {
-			o := other.get("id")
+			o := other.Get("id")
 			v, ok := matrix[[2]string{id, o}]
 			if !ok {
 				v, ok = matrix[[2]string{o, id}]
@@ -233,28 +235,28 @@ func fillDistances(cells []*node) {
 			default:
 				continue
 			}
-			d.add(elem("sibling", "id", o, "value", v))
+			d.Add(xmltree.Elem("sibling", "id", o, "value", v))
 		}
-		c.add(d)
+		c.Add(d)
 	}
 }
 
 func checkInterconnects(numa *node) error {
-	for _, b := range numa.kid("interconnects").all("bandwidth") {
-		v, err := kibText(b.get("value"), b.get("unit"), "./@value")
+	for _, b := range numa.Kid("interconnects").All("bandwidth") {
+		v, err := kibText(b.Get("value"), b.Get("unit"), "./@value")
 		if err != nil {
 			return err
 		}
-		b.set("value", utoa(v))
-		b.set("unit", "KiB")
+		b.Set("value", utoa(v))
+		b.Set("unit", "KiB")
 	}
 	return nil
 }
 
 // cellMemory is the sum of the cells, in KiB.
 func (def *definition) cellMemory() (sum uint64) {
-	for _, c := range def.root.kid("cpu/numa").all("cell") {
-		v, _ := strconv.ParseUint(c.get("memory"), 10, 64)
+	for _, c := range def.root.Kid("cpu/numa").All("cell") {
+		v, _ := strconv.ParseUint(c.Get("memory"), 10, 64)
 		sum += v
 	}
 	return sum

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // checkDevices reads <devices>: first what the tables know, then each kind's own rules, in the order libvirt reads them.
@@ -22,15 +24,15 @@ func (def *definition) checkDevices() error {
 	}
 	order := []string{"controller", "disk", "filesystem", "interface", "smartcard", "parallel", "serial", "console", "channel", "input", "graphics", "sound", "audio", "video", "hostdev", "watchdog", "memballoon", "rng", "tpm", "nvram", "hub", "redirdev", "redirfilter", "panic", "shmem", "memory", "iommu", "vsock", "lease"}
 	if def.flags&ParseLive == 0 {
-		for _, d := range def.devices.kids {
-			if a := d.kid("alias"); a != nil && !validUserAlias(a.get("name")) {
-				d.remove(a)
+		for _, d := range def.devices.Kids {
+			if a := d.Kid("alias"); a != nil && !validUserAlias(a.Get("name")) {
+				d.Remove(a)
 			}
 		}
 	}
 	for _, name := range order {
 		k := grammar["devices"].kids[name].kind
-		for _, d := range def.devices.all(name) {
+		for _, d := range def.devices.All(name) {
 			if err := checkInfo(d); err != nil {
 				return err
 			}
@@ -63,16 +65,16 @@ func (def *definition) checkKnown(*node) error { return nil }
 
 // checkInfo reads what every device may have: boot order and address.
 func checkInfo(d *node) error {
-	if b := d.kid("boot"); b != nil {
+	if b := d.Kid("boot"); b != nil {
 		if err := (&rule{attr: "order", required: true, number: "uint+"}).check(b); err != nil {
 			return err
 		}
 	}
-	a := d.kid("address")
+	a := d.Kid("address")
 	if a == nil {
 		return nil
 	}
-	typ, ok := a.lookup("type")
+	typ, ok := a.Lookup("type")
 	if !ok {
 		return internalError("No type specified for device address")
 	}
@@ -89,26 +91,26 @@ func checkInfo(d *node) error {
 		return checkUSBAddress(a)
 	case "isa":
 		for _, name := range []string{"iobase", "irq"} {
-			if v, ok := a.lookup(name); ok {
+			if v, ok := a.Lookup(name); ok {
 				u, ok := parseUint(v)
 				if !ok {
 					u, err := strconv.ParseUint(v, 16, 64)
 					if err != nil {
 						return xmlError("Cannot parse <address> '%s' attribute", name)
 					}
-					a.set(name, "0x"+strconv.FormatUint(u, 16))
+					a.Set(name, "0x"+strconv.FormatUint(u, 16))
 					continue
 				}
-				a.set(name, "0x"+strconv.FormatUint(u, 16))
+				a.Set(name, "0x"+strconv.FormatUint(u, 16))
 			}
 		}
 	case "dimm":
-		if v, ok := a.lookup("slot"); !ok {
+		if v, ok := a.Lookup("slot"); !ok {
 			return missingAttr(a, "slot")
 		} else if u, ok := parseUint(v); ok {
-			a.set("slot", utoa(u))
+			a.Set("slot", utoa(u))
 		}
-		a.keep("type", "slot", "base")
+		keep(a, "type", "slot", "base")
 	case "ccw", "spapr-vio", "virtio-s390", "virtio-mmio", "unassigned":
 	default:
 		return unsupported("unknown address type '%s'", typ)
@@ -116,28 +118,23 @@ func checkInfo(d *node) error {
 	return nil
 }
 
-// keep drops every other attribute.
-func (n *node) keep(names ...string) {
-	n.attrs = slices.DeleteFunc(n.attrs, func(a attr) bool { return !slices.Contains(names, a.name) })
-}
-
 func defaultNumbers(a *node, names ...string) error {
 	for _, name := range names {
-		a.setDefault(name, "0")
-		v, ok := parseUint(a.get(name))
+		a.SetDefault(name, "0")
+		v, ok := parseUint(a.Get(name))
 		if !ok {
-			return xmlError("Invalid value for attribute '%s' in element 'address': '%s'. Expected non-negative integer value", name, a.get(name))
+			return xmlError("Invalid value for attribute '%s' in element 'address': '%s'. Expected non-negative integer value", name, a.Get(name))
 		}
-		a.set(name, utoa(v))
+		a.Set(name, utoa(v))
 	}
-	a.keep(append(names, "type")...)
+	keep(a, append(names, "type")...)
 	return nil
 }
 
 func checkPCIAddress(d, a *node) error {
 	var v [4]uint64
 	for i, name := range []string{"domain", "bus", "slot", "function"} {
-		text, ok := a.lookup(name)
+		text, ok := a.Lookup(name)
 		if !ok {
 			continue
 		}
@@ -157,17 +154,17 @@ func checkPCIAddress(d, a *node) error {
 	case v[3] > 7:
 		return xmlError("Invalid PCI address function=0x%x, must be <= 7", v[3])
 	}
-	multi := a.get("multifunction")
+	multi := a.Get("multifunction")
 	if multi != "" && multi != "on" && multi != "off" {
 		return badValue(a, "multifunction", multi)
 	}
-	if v[0]|v[1]|v[2] == 0 && a.kid("zpci") == nil {
+	if v[0]|v[1]|v[2] == 0 && a.Kid("zpci") == nil {
 		// All zero is how documents say "somewhere": the host bridge sits there.
-		d.remove(a)
+		d.Remove(a)
 		return nil
 	}
 	p := pciAddress{domain: int(v[0]), bus: int(v[1]), slot: int(v[2]), function: int(v[3])}
-	a.keep("type", "multifunction")
+	keep(a, "type", "multifunction")
 	p.put(a)
 	return nil
 }
@@ -175,41 +172,41 @@ func checkPCIAddress(d, a *node) error {
 var usbPort = regexp.MustCompile(`^[0-9]+(\.[0-9]+){0,3}$`)
 
 func checkUSBAddress(a *node) error {
-	a.keep("type", "bus", "port")
-	if p, ok := a.lookup("port"); ok && !usbPort.MatchString(p) {
+	keep(a, "type", "bus", "port")
+	if p, ok := a.Lookup("port"); ok && !usbPort.MatchString(p) {
 		return internalError("Cannot parse <address> 'port' attribute")
 	}
-	if b, ok := a.lookup("bus"); ok {
+	if b, ok := a.Lookup("bus"); ok {
 		v, ok := parseUint(b)
 		if !ok {
 			return xmlError("Invalid value for attribute 'bus' in element 'address': '%s'. Expected non-negative integer value", b)
 		}
-		a.set("bus", utoa(v))
+		a.Set("bus", utoa(v))
 	} else {
-		a.set("bus", "0")
+		a.Set("bus", "0")
 	}
 	return nil
 }
 
 func checkLease(l *node) error {
-	if l.kidText("lockspace") == "" {
+	if l.KidText("lockspace") == "" {
 		return xmlError("Missing 'lockspace' element for lease")
 	}
-	if l.kidText("key") == "" {
+	if l.KidText("key") == "" {
 		return xmlError("Missing 'key' element for lease")
 	}
-	t := l.kid("target")
-	if t == nil || t.get("path") == "" {
-		return missingAttr(elem("target"), "path")
+	t := l.Kid("target")
+	if t == nil || t.Get("path") == "" {
+		return missingAttr(xmltree.Elem("target"), "path")
 	}
-	if t.get("offset") == "0" {
-		t.unset("offset")
+	if t.Get("offset") == "0" {
+		t.Unset("offset")
 	}
 	return nil
 }
 
 func checkHub(h *node) error {
-	typ, ok := h.lookup("type")
+	typ, ok := h.Lookup("type")
 	if !ok {
 		return internalError("missing hub device type")
 	}
@@ -220,63 +217,63 @@ func checkHub(h *node) error {
 }
 
 func checkWatchdog(w *node) error {
-	model, ok := w.lookup("model")
+	model, ok := w.Lookup("model")
 	if !ok {
 		return internalError("watchdog must contain model name")
 	}
 	if !slices.Contains([]string{"i6300esb", "ib700", "diag288"}, model) {
 		return unsupported("unknown watchdog model '%s'", model)
 	}
-	w.setDefault("action", "reset")
-	if !slices.Contains([]string{"reset", "shutdown", "poweroff", "pause", "dump", "none", "inject-nmi"}, w.get("action")) {
-		return unsupported("unknown watchdog action '%s'", w.get("action"))
+	w.SetDefault("action", "reset")
+	if !slices.Contains([]string{"reset", "shutdown", "poweroff", "pause", "dump", "none", "inject-nmi"}, w.Get("action")) {
+		return unsupported("unknown watchdog action '%s'", w.Get("action"))
 	}
 	return nil
 }
 
 func checkPanic(p *node) error {
-	model, ok := p.lookup("model")
+	model, ok := p.Lookup("model")
 	if ok && !slices.Contains([]string{"default", "isa", "pseries", "hyperv", "s390"}, model) {
 		return unsupported("unknown panic model '%s'", model)
 	}
 	if model == "default" {
-		p.unset("model")
+		p.Unset("model")
 	}
 	return nil
 }
 
 func checkShmem(s *node) error {
-	if !s.has("name") {
+	if !s.Has("name") {
 		return xmlError("shmem element must contain 'name' attribute")
 	}
-	m := s.kid("model")
+	m := s.Kid("model")
 	if m == nil {
-		m = elem("model", "type", "ivshmem")
-		s.add(m)
+		m = xmltree.Elem("model", "type", "ivshmem")
+		s.Add(m)
 	}
-	if !slices.Contains([]string{"ivshmem", "ivshmem-plain", "ivshmem-doorbell"}, m.get("type")) {
-		return badValue(m, "type", m.get("type"))
+	if !slices.Contains([]string{"ivshmem", "ivshmem-plain", "ivshmem-doorbell"}, m.Get("type")) {
+		return badValue(m, "type", m.Get("type"))
 	}
-	if m.get("type") == "ivshmem-plain" && s.kid("size") == nil {
-		s.add(elem("size", "unit", "M"))
-		s.kid("size").text = "4"
+	if m.Get("type") == "ivshmem-plain" && s.Kid("size") == nil {
+		s.Add(xmltree.Elem("size", "unit", "M"))
+		s.Kid("size").Text = "4"
 	}
-	if size := s.kid("size"); size != nil {
+	if size := s.Kid("size"); size != nil {
 		v, err := kib(size, "./size[1]")
 		if err != nil {
 			return err
 		}
-		size.set("unit", "M")
-		size.text = utoa(v / 1024)
+		size.Set("unit", "M")
+		size.Text = utoa(v / 1024)
 	}
-	if s.kid("msi") != nil && s.kid("msi").get("enabled") == "no" {
-		s.drop("msi")
-	} else if msi := s.kid("msi"); msi != nil {
-		msi.unset("enabled")
-		msi.setDefault("ioeventfd", "on")
+	if s.Kid("msi") != nil && s.Kid("msi").Get("enabled") == "no" {
+		s.Drop("msi")
+	} else if msi := s.Kid("msi"); msi != nil {
+		msi.Unset("enabled")
+		msi.SetDefault("ioeventfd", "on")
 	}
-	if srv := s.kid("server"); srv != nil && srv.get("path") == "" {
-		srv.unset("path")
+	if srv := s.Kid("server"); srv != nil && srv.Get("path") == "" {
+		srv.Unset("path")
 	}
 	return nil
 }
@@ -285,85 +282,85 @@ func (def *definition) checkMemoryDevice(m *node) error {
 	if err := grammar["memorydev"].check(withoutKids(m)); err != nil {
 		return err
 	}
-	if m.get("access") == "default" {
-		m.unset("access")
+	if m.Get("access") == "default" {
+		m.Unset("access")
 	}
-	target := m.kid("target")
+	target := m.Kid("target")
 	if target == nil {
 		return xmlError("missing <target> element for <memory> device")
 	}
 	for _, path := range []string{"size", "label/size", "block", "requested", "current"} {
-		if err := normalizeKiB(target.kid(path), "./"+path+"[1]"); err != nil {
+		if err := normalizeKiB(target.Kid(path), "./"+path+"[1]"); err != nil {
 			return err
 		}
 	}
 	if def.flags&ParseLive == 0 {
-		target.drop("current")
+		target.Drop("current")
 	}
-	if src := m.kid("source"); src != nil {
+	if src := m.Kid("source"); src != nil {
 		for _, path := range []string{"pagesize", "alignsize"} {
-			if err := normalizeKiB(src.kid(path), "./"+path+"[1]"); err != nil {
+			if err := normalizeKiB(src.Kid(path), "./"+path+"[1]"); err != nil {
 				return err
 			}
 		}
-		if n := src.kid("nodemask"); n != nil {
-			b, err := parseBitmap(n.text)
+		if n := src.Kid("nodemask"); n != nil {
+			b, err := parseBitmap(n.Text)
 			if err != nil {
 				return err
 			}
-			n.text = b.String()
+			n.Text = b.String()
 		}
-		if len(src.kids) == 0 {
-			m.remove(src)
+		if len(src.Kids) == 0 {
+			m.Remove(src)
 		}
 	}
 	return nil
 }
 
 func checkFilesystem(f *node) error {
-	f.setDefault("type", "mount")
+	f.SetDefault("type", "mount")
 	if err := grammar["filesystem"].check(withoutKids(f)); err != nil {
 		return err
 	}
-	if f.kid("driver").get("type") != "virtiofs" || f.kid("source").get("socket") == "" {
-		f.setDefault("accessmode", "passthrough")
+	if f.Kid("driver").Get("type") != "virtiofs" || f.Kid("source").Get("socket") == "" {
+		f.SetDefault("accessmode", "passthrough")
 	}
-	if f.get("multidevs") == "default" {
-		f.unset("multidevs")
+	if f.Get("multidevs") == "default" {
+		f.Unset("multidevs")
 	}
 	for _, name := range []string{"fmode", "dmode"} {
-		if v, ok := f.lookup(name); ok {
+		if v, ok := f.Lookup(name); ok {
 			mode, err := strconv.ParseUint(v, 8, 32)
 			if err != nil || mode > 0o777 {
 				return xmlError("invalid %s: '%s'", name, v)
 			}
-			f.set(name, fmt.Sprintf("%04o", mode))
+			f.Set(name, fmt.Sprintf("%04o", mode))
 		}
 	}
-	if d := f.kid("driver"); d != nil {
+	if d := f.Kid("driver"); d != nil {
 		if err := grammar["fsdriver"].check(d); err != nil {
 			return err
 		}
-		if d.get("wrpolicy") == "default" {
-			d.unset("wrpolicy")
+		if d.Get("wrpolicy") == "default" {
+			d.Unset("wrpolicy")
 		}
 	}
-	src, target := f.kid("source"), f.kid("target")
+	src, target := f.Kid("source"), f.Kid("target")
 	where := ""
-	if src != nil && len(src.attrs) > 0 {
-		where = src.attrs[0].value
+	if src != nil && len(src.Attrs) > 0 {
+		where = src.Attrs[0].Value
 	}
-	if where == "" && f.get("type") != "ram" && f.get("type") != "volume" {
-		return noSource(target.get("dir"))
+	if where == "" && f.Get("type") != "ram" && f.Get("type") != "volume" {
+		return noSource(target.Get("dir"))
 	}
-	if target == nil || target.get("dir") == "" {
+	if target == nil || target.Get("dir") == "" {
 		return noTarget(where)
 	}
-	if f.get("type") == "mount" {
-		if d := f.ensure("driver"); !d.has("type") {
-			d.set("type", "path")
-			if len(d.attrs) == 1 {
-				f.remove(d)
+	if f.Get("type") == "mount" {
+		if d := f.Ensure("driver"); !d.Has("type") {
+			d.Set("type", "path")
+			if len(d.Attrs) == 1 {
+				f.Remove(d)
 			}
 		}
 	}
@@ -371,11 +368,11 @@ func checkFilesystem(f *node) error {
 }
 
 func (def *definition) checkRedirdev(r *node) error {
-	r.setDefault("bus", "usb")
-	if r.get("bus") != "usb" {
-		return unsupported("unknown redirdev bus '%s'", r.get("bus"))
+	r.SetDefault("bus", "usb")
+	if r.Get("bus") != "usb" {
+		return unsupported("unknown redirdev bus '%s'", r.Get("bus"))
 	}
-	typ, ok := r.lookup("type")
+	typ, ok := r.Lookup("type")
 	if !ok {
 		return internalError("missing type in redirdev")
 	}
@@ -389,26 +386,26 @@ func (def *definition) checkSmartcard(s *node) error {
 	if err := grammar["smartcard"].check(withoutKids(s)); err != nil {
 		return err
 	}
-	switch s.get("mode") {
+	switch s.Get("mode") {
 	case "host":
-		s.unset("type")
-		s.drop("certificate", "database", "source", "protocol")
+		s.Unset("type")
+		s.Drop("certificate", "database", "source", "protocol")
 	case "host-certificates":
-		s.unset("type")
-		s.drop("source", "protocol")
-		if len(s.all("certificate")) != 3 {
+		s.Unset("type")
+		s.Drop("source", "protocol")
+		if len(s.All("certificate")) != 3 {
 			return xmlError("host-certificates mode needs exactly three certificates")
 		}
-		if d := s.kid("database"); d != nil && !strings.HasPrefix(d.text, "/") {
-			return xmlError("expecting absolute path: %s", d.text)
+		if d := s.Kid("database"); d != nil && !strings.HasPrefix(d.Text, "/") {
+			return xmlError("expecting absolute path: %s", d.Text)
 		}
 	case "passthrough":
-		s.drop("certificate", "database")
-		if !s.has("type") {
+		s.Drop("certificate", "database")
+		if !s.Has("type") {
 			return xmlError("passthrough mode requires a character device type attribute")
 		}
-		if !slices.Contains(chardevTypes, s.get("type")) {
-			return unsupported("unknown type presented to host for character device: %s", s.get("type"))
+		if !slices.Contains(chardevTypes, s.Get("type")) {
+			return unsupported("unknown type presented to host for character device: %s", s.Get("type"))
 		}
 		return def.checkChardevSource(s)
 	}
@@ -416,21 +413,21 @@ func (def *definition) checkSmartcard(s *node) error {
 }
 
 func (def *definition) checkRNG(r *node) error {
-	model := r.get("model")
+	model := r.Get("model")
 	if !slices.Contains([]string{"virtio", "virtio-transitional", "virtio-non-transitional"}, model) {
 		return unsupported("unknown RNG model '%s'", model)
 	}
-	b := r.kid("backend")
+	b := r.Kid("backend")
 	if b == nil {
 		return xmlError("only one RNG backend is supported")
 	}
-	switch b.get("model") {
+	switch b.Get("model") {
 	case "random":
-		b.drop("source", "protocol")
-		b.unset("type")
+		b.Drop("source", "protocol")
+		b.Unset("type")
 	case "egd":
-		b.text = ""
-		typ, ok := b.lookup("type")
+		b.Text = ""
+		typ, ok := b.Lookup("type")
 		if !ok {
 			return xmlError("missing EGD backend type")
 		}
@@ -439,17 +436,17 @@ func (def *definition) checkRNG(r *node) error {
 		}
 		return def.checkChardevSource(b)
 	case "builtin":
-		b.text = ""
-		b.kids = nil
-		b.unset("type")
+		b.Text = ""
+		b.Kids = nil
+		b.Unset("type")
 	default:
-		return unsupported("unknown RNG backend model '%s'", b.get("model"))
+		return unsupported("unknown RNG backend model '%s'", b.Get("model"))
 	}
-	if rate := r.kid("rate"); rate != nil {
-		if rate.get("bytes") == "0" {
-			r.remove(rate)
-		} else if rate.get("period") == "0" {
-			rate.unset("period")
+	if rate := r.Kid("rate"); rate != nil {
+		if rate.Get("bytes") == "0" {
+			r.Remove(rate)
+		} else if rate.Get("period") == "0" {
+			rate.Unset("period")
 		}
 	}
 	return nil
@@ -459,55 +456,55 @@ func checkTPM(t *node) error {
 	if err := grammar["tpm"].check(withoutKids(t)); err != nil {
 		return err
 	}
-	b := t.kid("backend")
+	b := t.Kid("backend")
 	if b == nil {
 		return xmlError("missing TPM device backend")
 	}
 	if err := grammar["tpmbackend"].check(withoutKids(b)); err != nil {
 		return err
 	}
-	if b.get("type") != "external" {
-		b.drop("source")
+	if b.Get("type") != "external" {
+		b.Drop("source")
 	}
-	switch b.get("type") {
+	switch b.Get("type") {
 	case "passthrough":
-		d := b.ensure("device")
-		d.setDefault("path", "/dev/tpm0")
-		b.drop("encryption", "active_pcr_banks")
-		b.unset("version", "persistent_state")
+		d := b.Ensure("device")
+		d.SetDefault("path", "/dev/tpm0")
+		b.Drop("encryption", "active_pcr_banks")
+		b.Unset("version", "persistent_state")
 	case "emulator":
-		b.drop("device")
-		if e := b.kid("encryption"); e != nil {
-			text, ok := parseUUID(e.get("secret"))
+		b.Drop("device")
+		if e := b.Kid("encryption"); e != nil {
+			text, ok := parseUUID(e.Get("secret"))
 			if !ok {
-				return internalError("Unable to parse secret uuid '%s'", e.get("secret"))
+				return internalError("Unable to parse secret uuid '%s'", e.Get("secret"))
 			}
-			e.set("secret", text)
+			e.Set("secret", text)
 		}
-		if p := b.kid("active_pcr_banks"); p != nil && len(p.kids) == 0 {
-			b.remove(p)
+		if p := b.Kid("active_pcr_banks"); p != nil && len(p.Kids) == 0 {
+			b.Remove(p)
 		}
-		if b.get("persistent_state") == "no" {
-			b.unset("persistent_state")
+		if b.Get("persistent_state") == "no" {
+			b.Unset("persistent_state")
 		}
 	}
 	return nil
 }
 
 func checkInput(in *node) error {
-	typ := in.get("type")
+	typ := in.Get("type")
 	if !slices.Contains([]string{"mouse", "tablet", "keyboard", "passthrough", "evdev"}, typ) {
 		return unsupported("unknown input device type '%s'", typ)
 	}
 	if typ == "evdev" {
-		in.unset("bus")
+		in.Unset("bus")
 		return nil
 	}
-	bus, ok := in.lookup("bus")
+	bus, ok := in.Lookup("bus")
 	if ok && !slices.Contains([]string{"ps2", "usb", "xen", "parallels", "virtio", "none"}, bus) {
 		return unsupported("unknown input bus type '%s'", bus)
 	}
-	if m, ok := in.lookup("model"); ok && !slices.Contains([]string{"virtio", "virtio-transitional", "virtio-non-transitional"}, m) {
+	if m, ok := in.Lookup("model"); ok && !slices.Contains([]string{"virtio", "virtio-transitional", "virtio-non-transitional"}, m) {
 		return badValue(in, "model", m)
 	}
 	if bus == "" {
@@ -516,7 +513,7 @@ func checkInput(in *node) error {
 		} else {
 			bus = "usb"
 		}
-		in.set("bus", bus)
+		in.Set("bus", bus)
 	}
 	switch {
 	case bus == "ps2" && typ != "mouse" && typ != "keyboard":
@@ -529,13 +526,13 @@ func checkInput(in *node) error {
 
 // checkSound reads one <sound>. Only HDA cards have codecs.
 func checkSound(s *node) error {
-	for _, c := range s.all("codec") {
-		if t := c.get("type"); t != "duplex" && t != "micro" && t != "output" {
+	for _, c := range s.All("codec") {
+		if t := c.Get("type"); t != "duplex" && t != "micro" && t != "output" {
 			return unsupported("unknown codec type '%s'", t)
 		}
 	}
-	if m := s.get("model"); m != "ich6" && m != "ich9" {
-		s.drop("codec")
+	if m := s.Get("model"); m != "ich6" && m != "ich9" {
+		s.Drop("codec")
 	}
 	return nil
 }

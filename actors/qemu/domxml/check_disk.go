@@ -5,28 +5,30 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 var diskFormats = []string{"raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "luks", "ploop", "fat", "vhd", "cow", "qcow", "qcow2", "qed", "vmdk"}
 
 func (def *definition) checkDisk(d *node) error {
-	d.setDefault("type", "file")
-	d.setDefault("device", "disk")
+	d.SetDefault("type", "file")
+	d.SetDefault("device", "disk")
 	if err := grammar["disk"].check(withoutKids(d)); err != nil {
 		return err
 	}
 	if err := def.checkDiskSource(d); err != nil {
 		return err
 	}
-	target := d.kid("target")
-	if target == nil || target.get("dev") == "" {
+	target := d.Kid("target")
+	if target == nil || target.Get("dev") == "" {
 		return noTarget(diskPath(d))
 	}
 	if err := grammar["disktarget"].check(target); err != nil {
 		return err
 	}
-	if target.get("bus") == "" || target.get("bus") == "none" {
-		target.set("bus", defaultBus(d, target.get("dev")))
+	if target.Get("bus") == "" || target.Get("bus") == "none" {
+		target.Set("bus", defaultBus(d, target.Get("dev")))
 	}
 	if err := checkDiskDriver(d); err != nil {
 		return err
@@ -36,9 +38,9 @@ func (def *definition) checkDisk(d *node) error {
 
 // diskPath names the disk's source in messages.
 func diskPath(d *node) string {
-	s := d.kid("source")
+	s := d.Kid("source")
 	for _, a := range []string{"file", "dev", "dir", "name", "volume", "path"} {
-		if v := s.get(a); v != "" {
+		if v := s.Get(a); v != "" {
 			return v
 		}
 	}
@@ -48,7 +50,7 @@ func diskPath(d *node) string {
 // defaultBus guesses the bus from the device's name, as old documents want it.
 func defaultBus(d *node, dev string) string {
 	switch {
-	case d.get("device") == "floppy":
+	case d.Get("device") == "floppy":
 		return "fdc"
 	case strings.HasPrefix(dev, "hd"):
 		return "ide"
@@ -66,69 +68,69 @@ func defaultBus(d *node, dev string) string {
 
 func (def *definition) checkDiskSource(d *node) error {
 	def.readResolved(d)
-	if s := d.kid("source"); s != nil {
+	if s := d.Kid("source"); s != nil {
 		if err := checkStorageSource(d, s); err != nil {
 			return err
 		}
 		if def.flags&ParseLive == 0 {
-			s.unset("index")
+			s.Unset("index")
 		}
-		if s.get("startupPolicy") != "" && !slices.Contains([]string{"default", "mandatory", "requisite", "optional"}, s.get("startupPolicy")) {
-			return badValue(s, "startupPolicy", s.get("startupPolicy"))
+		if s.Get("startupPolicy") != "" && !slices.Contains([]string{"default", "mandatory", "requisite", "optional"}, s.Get("startupPolicy")) {
+			return badValue(s, "startupPolicy", s.Get("startupPolicy"))
 		}
-		if s.get("startupPolicy") == "default" {
-			s.unset("startupPolicy")
+		if s.Get("startupPolicy") == "default" {
+			s.Unset("startupPolicy")
 		}
-		if s.empty() {
-			d.remove(s)
+		if s.Empty() {
+			d.Remove(s)
 		}
 	}
-	if b := d.kid("backingStore"); b != nil {
+	if b := d.Kid("backingStore"); b != nil {
 		if err := def.checkBackingStore(b); err != nil {
 			return err
 		}
-		if def.flags&ParseLive == 0 && b.empty() {
-			b.open = false
+		if def.flags&ParseLive == 0 && b.Empty() {
+			b.Open = false
 		}
 	}
 	if def.flags&ParseLive == 0 {
-		d.drop("mirror")
+		d.Drop("mirror")
 	}
-	if a := d.kid("auth"); a != nil {
+	if a := d.Kid("auth"); a != nil {
 		if err := checkAuth(a); err != nil {
 			return err
 		}
 	}
-	if e := d.kid("encryption"); e != nil {
+	if e := d.Kid("encryption"); e != nil {
 		return checkEncryption(e)
 	}
 	return nil
 }
 
 func (def *definition) checkBackingStore(b *node) error {
-	if b.empty() {
+	if b.Empty() {
 		return nil
 	}
-	b.setDefault("type", "file")
+	b.SetDefault("type", "file")
 	def.readResolved(b)
 	if def.flags&ParseLive == 0 {
-		b.unset("index")
+		b.Unset("index")
 	}
-	f := b.kid("format")
-	if f.get("type") == "" {
+	f := b.Kid("format")
+	if f.Get("type") == "" {
 		return xmlError("missing backing store format")
 	}
-	if !slices.Contains(diskFormats, f.get("type")) {
-		return unsupported("unknown driver format value '%s'", f.get("type"))
+	if !slices.Contains(diskFormats, f.Get("type")) {
+		return unsupported("unknown driver format value '%s'", f.Get("type"))
 	}
-	s := b.kid("source")
+	s := b.Kid("source")
 	if s == nil {
 		return xmlError("missing disk backing store source")
 	}
 	if err := checkStorageSource(b, s); err != nil {
 		return err
 	}
-	if next := b.kid("backingStore"); next != nil {
+	if next := b.Kid("backingStore"); next != nil {
 		return def.checkBackingStore(next)
 	}
 	return nil
@@ -141,55 +143,55 @@ var networkProtocols = map[string]string{ // and the port that is spelled out
 
 // checkStorageSource reads <source> of the type its owner names.
 func checkStorageSource(owner, s *node) error {
-	typ := owner.get("type")
+	typ := owner.Get("type")
 	common := []string{"startupPolicy", "index"}
 	reconnect := false
 	switch typ {
 	case "file":
-		s.keep(append(common, "file")...)
+		keep(s, append(common, "file")...)
 	case "block":
-		s.keep(append(common, "dev")...)
+		keep(s, append(common, "dev")...)
 	case "dir":
-		s.keep(append(common, "dir")...)
+		keep(s, append(common, "dir")...)
 	case "network":
 		if err := checkNetworkSource(s); err != nil {
 			return err
 		}
-		s.keep(append(common, "protocol", "name", "query", "tls", "tlsHostname")...)
+		keep(s, append(common, "protocol", "name", "query", "tls", "tlsHostname")...)
 	case "volume":
-		if s.get("pool") == "" || s.get("volume") == "" {
-			if len(s.attrs) > 0 {
-				return xmlError("Missing required attribute '%s' in element 'source'", map[bool]string{true: "pool", false: "volume"}[s.get("pool") == ""])
+		if s.Get("pool") == "" || s.Get("volume") == "" {
+			if len(s.Attrs) > 0 {
+				return xmlError("Missing required attribute '%s' in element 'source'", map[bool]string{true: "pool", false: "volume"}[s.Get("pool") == ""])
 			}
 		}
-		s.keep(append(common, "pool", "volume", "mode")...)
+		keep(s, append(common, "pool", "volume", "mode")...)
 	case "nvme":
-		if s.get("type") != "pci" {
-			return xmlError("unsupported source type '%s'", s.get("type"))
+		if s.Get("type") != "pci" {
+			return xmlError("unsupported source type '%s'", s.Get("type"))
 		}
-		if !s.has("namespace") {
+		if !s.Has("namespace") {
 			return missingAttr(s, "namespace")
 		}
-		a := s.kid("address")
+		a := s.Kid("address")
 		if a == nil {
 			return xmlError("NVMe disk source is missing address")
 		}
 		if err := checkHostPCI(a); err != nil {
 			return err
 		}
-		s.setDefault("managed", "yes")
+		s.SetDefault("managed", "yes")
 	case "vhostuser":
 		reconnect = true
-		if s.get("type") != "unix" {
-			return badValue(s, "type", s.get("type"))
+		if s.Get("type") != "unix" {
+			return badValue(s, "type", s.Get("type"))
 		}
-		s.keep("type", "path")
+		keep(s, "type", "path")
 	}
 	if !reconnect {
-		s.drop("reconnect")
+		s.Drop("reconnect")
 	}
 	for _, e := range []string{"auth", "encryption"} {
-		if k := s.kid(e); k != nil {
+		if k := s.Kid(e); k != nil {
 			f := checkAuth
 			if e == "encryption" {
 				f = checkEncryption
@@ -203,7 +205,7 @@ func checkStorageSource(owner, s *node) error {
 }
 
 func checkNetworkSource(s *node) error {
-	protocol, ok := s.lookup("protocol")
+	protocol, ok := s.Lookup("protocol")
 	if !ok {
 		return missingAttr(s, "protocol")
 	}
@@ -211,44 +213,44 @@ func checkNetworkSource(s *node) error {
 	if !known {
 		return badValue(s, "protocol", protocol)
 	}
-	if s.get("name") == "" && protocol != "nbd" {
+	if s.Get("name") == "" && protocol != "nbd" {
 		return xmlError("missing name for disk source")
 	}
-	if v, ok := s.lookup("tls"); ok && v != "yes" && v != "no" {
+	if v, ok := s.Lookup("tls"); ok && v != "yes" && v != "no" {
 		return badValue(s, "tls", v)
 	}
-	for _, h := range s.all("host") {
-		transport, ok := h.lookup("transport")
+	for _, h := range s.All("host") {
+		transport, ok := h.Lookup("transport")
 		if ok && transport != "tcp" && transport != "unix" && transport != "rdma" {
 			return badValue(h, "transport", transport)
 		}
 		if transport == "unix" {
-			if !h.has("socket") {
+			if !h.Has("socket") {
 				return xmlError("missing socket for unix transport")
 			}
 			continue
 		}
-		if !h.has("name") {
+		if !h.Has("name") {
 			return xmlError("missing name for host")
 		}
 		if port != "" {
-			h.setDefault("port", port)
+			h.SetDefault("port", port)
 		}
 		if transport == "tcp" {
-			h.unset("transport")
+			h.Unset("transport")
 		}
 	}
-	if v := s.kid("ssl"); v != nil && v.get("verify") != "yes" && v.get("verify") != "no" {
-		return badValue(v, "verify", v.get("verify"))
+	if v := s.Kid("ssl"); v != nil && v.Get("verify") != "yes" && v.Get("verify") != "no" {
+		return badValue(v, "verify", v.Get("verify"))
 	}
 	return nil
 }
 
 func checkAuth(a *node) error {
-	if a.get("username") == "" {
+	if a.Get("username") == "" {
 		return xmlError("missing username for auth")
 	}
-	s := a.kid("secret")
+	s := a.Kid("secret")
 	if s == nil {
 		return xmlError("missing <secret> element in auth")
 	}
@@ -256,34 +258,34 @@ func checkAuth(a *node) error {
 }
 
 func checkSecretRef(s *node) error {
-	id, hasID := s.lookup("uuid")
-	if !hasID && !s.has("usage") {
+	id, hasID := s.Lookup("uuid")
+	if !hasID && !s.Has("usage") {
 		return xmlError("missing secret uuid or usage attribute")
 	}
 	if hasID {
-		if s.has("usage") {
+		if s.Has("usage") {
 			return xmlError("either secret uuid or usage expected")
 		}
 		text, ok := parseUUID(id)
 		if !ok {
 			return xmlError("invalid secret uuid '%s'", id)
 		}
-		s.set("uuid", text)
+		s.Set("uuid", text)
 	}
 	return nil
 }
 
 func checkEncryption(e *node) error {
-	format := e.get("format")
+	format := e.Get("format")
 	if !slices.Contains([]string{"default", "qcow", "luks", "luks2", "luks-any"}, format) {
 		return unsupported("unknown volume encryption format type %s", format)
 	}
-	if v, ok := e.lookup("engine"); ok && v != "qemu" && v != "librbd" {
+	if v, ok := e.Lookup("engine"); ok && v != "qemu" && v != "librbd" {
 		return unsupported("unknown volume encryption engine type %s", v)
 	}
-	for _, s := range e.all("secret") {
-		if s.get("type") != "passphrase" {
-			return xmlError("unknown volume encryption secret type %s", s.get("type"))
+	for _, s := range e.All("secret") {
+		if s.Get("type") != "passphrase" {
+			return xmlError("unknown volume encryption secret type %s", s.Get("type"))
 		}
 		if err := checkSecretRef(s); err != nil {
 			return err
@@ -293,95 +295,95 @@ func checkEncryption(e *node) error {
 }
 
 func checkDiskDriver(d *node) error {
-	drv := d.kid("driver")
+	drv := d.Kid("driver")
 	if drv == nil {
 		return nil
 	}
 	if err := grammar["diskdriver"].check(drv); err != nil {
 		return err
 	}
-	if f, ok := drv.lookup("type"); ok && f != "aio" && !slices.Contains(diskFormats, f) {
+	if f, ok := drv.Lookup("type"); ok && f != "aio" && !slices.Contains(diskFormats, f) {
 		return unsupported("unknown driver format value '%s'", f)
 	}
 	for attr, def := range map[string]string{"cache": "default", "error_policy": "default", "rerror_policy": "default"} {
-		if drv.get(attr) == def {
-			drv.unset(attr)
+		if drv.Get(attr) == def {
+			drv.Unset(attr)
 		}
 	}
-	if m := drv.kid("metadata_cache/max_size"); m != nil {
+	if m := drv.Kid("metadata_cache/max_size"); m != nil {
 		v, err := kib(m, "./metadata_cache/max_size")
 		if err != nil {
 			return err
 		}
-		m.set("unit", "bytes")
-		m.text = utoa(v * 1024)
+		m.Set("unit", "bytes")
+		m.Text = utoa(v * 1024)
 	}
 	return nil
 }
 
 func checkDiskDetails(d, target *node) error {
-	if d.get("sgio") == "default" {
-		d.unset("sgio")
+	if d.Get("sgio") == "default" {
+		d.Unset("sgio")
 	}
 	for _, k := range []string{"serial", "wwn", "vendor", "product"} {
-		if d.kid(k) != nil && d.kidText(k) == "" {
-			d.drop(k)
+		if d.Kid(k) != nil && d.KidText(k) == "" {
+			d.Drop(k)
 		}
 	}
-	if w := d.kid("wwn"); w != nil && !validWWN(w.text) {
-		return internalError("Malformed wwn: %s", w.text)
+	if w := d.Kid("wwn"); w != nil && !validWWN(w.Text) {
+		return internalError("Malformed wwn: %s", w.Text)
 	}
-	if v := d.kidText("vendor"); len(v) > 8 {
+	if v := d.KidText("vendor"); len(v) > 8 {
 		return unsupported("disk vendor is more than 8 characters")
 	} else if !printable(v) {
 		return xmlError("disk vendor is not printable string")
 	}
-	if v := d.kidText("product"); len(v) > 16 {
+	if v := d.KidText("product"); len(v) > 16 {
 		return unsupported("disk product is more than 16 characters")
 	} else if !printable(v) {
 		return xmlError("disk product is not printable string")
 	}
-	if g := d.kid("geometry"); g != nil {
-		if v, ok := g.lookup("trans"); ok && !slices.Contains([]string{"default", "none", "auto", "lba"}, v) {
+	if g := d.Kid("geometry"); g != nil {
+		if v, ok := g.Lookup("trans"); ok && !slices.Contains([]string{"default", "none", "auto", "lba"}, v) {
 			return badValue(g, "trans", v)
 		}
-		if g.get("trans") == "default" {
-			g.unset("trans")
+		if g.Get("trans") == "default" {
+			g.Unset("trans")
 		}
 	}
-	if target.get("tray") == "closed" {
-		target.unset("tray")
+	if target.Get("tray") == "closed" {
+		target.Unset("tray")
 	}
-	if d.get("device") != "cdrom" && d.get("device") != "floppy" {
-		target.unset("tray")
+	if d.Get("device") != "cdrom" && d.Get("device") != "floppy" {
+		target.Unset("tray")
 	}
-	if d.get("device") == "cdrom" && d.kid("readonly") == nil {
-		d.add(elem("readonly"))
+	if d.Get("device") == "cdrom" && d.Kid("readonly") == nil {
+		d.Add(xmltree.Elem("readonly"))
 	}
-	for _, k := range d.kid("iotune").elements() {
-		if _, err := strconv.ParseUint(k.text, 10, 64); err != nil && k.name != "group_name" {
-			return xmlError("disk iotune field '%s' must be an integer", k.name)
+	for _, k := range elements(d.Kid("iotune")) {
+		if _, err := strconv.ParseUint(k.Text, 10, 64); err != nil && k.Name != "group_name" {
+			return xmlError("disk iotune field '%s' must be an integer", k.Name)
 		}
 	}
-	if g := d.kid("geometry"); g != nil {
+	if g := d.Kid("geometry"); g != nil {
 		for _, a := range []string{"cyls", "heads", "secs"} {
-			if !g.has(a) {
-				d.remove(g) // incomplete, so none
+			if !g.Has(a) {
+				d.Remove(g) // incomplete, so none
 				break
 			}
 		}
 	}
-	switch device, bus := d.get("device"), target.get("bus"); {
+	switch device, bus := d.Get("device"), target.Get("bus"); {
 	case device == "floppy" && bus != "fdc":
 		return internalError("Invalid bus type '%s' for floppy disk", bus)
 	case device != "floppy" && bus == "fdc":
 		return internalError("Invalid bus type '%s' for disk", bus)
 	}
-	if d.get("snapshot") == "no" && d.kid("readonly") != nil {
-		d.unset("snapshot")
+	if d.Get("snapshot") == "no" && d.Kid("readonly") != nil {
+		d.Unset("snapshot")
 	}
-	if d.get("type") == "vhostuser" {
-		d.set("snapshot", "no")
+	if d.Get("type") == "vhostuser" {
+		d.Set("snapshot", "no")
 	}
 	return nil
 }
@@ -421,9 +423,9 @@ func diskIndex(dev string) (int, bool) {
 // checkHostPCI reads the address of a device of the host.
 func checkHostPCI(a *node) error {
 	for _, name := range []string{"domain", "bus", "slot", "function"} {
-		v, ok := parseUint(a.get(name))
-		if a.has(name) && !ok {
-			return xmlError("Invalid value for attribute '%s' in element 'address': '%s'. Expected non-negative integer value", name, a.get(name))
+		v, ok := parseUint(a.Get(name))
+		if a.Has(name) && !ok {
+			return xmlError("Invalid value for attribute '%s' in element 'address': '%s'. Expected non-negative integer value", name, a.Get(name))
 		}
 		width := 2
 		switch name {
@@ -432,8 +434,8 @@ func checkHostPCI(a *node) error {
 		case "function":
 			width = 1
 		}
-		a.set(name, fmt.Sprintf("0x%0*x", width, v))
+		a.Set(name, fmt.Sprintf("0x%0*x", width, v))
 	}
-	a.keep("type", "domain", "bus", "slot", "function", "multifunction")
+	keep(a, "type", "domain", "bus", "slot", "function", "multifunction")
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // checkGraphics reads one <graphics>.
@@ -12,20 +14,20 @@ func (def *definition) checkGraphics(g *node) error {
 	if err := grammar["graphics"].check(withoutKids(g)); err != nil {
 		return err
 	}
-	typ := g.get("type")
-	g.keep(graphicsAttrs[typ]...)
+	typ := g.Get("type")
+	keep(g, graphicsAttrs[typ]...)
 	for _, name := range []string{"image", "jpeg", "zlib", "playback", "streaming"} {
-		if err := checkSpiceOption(g.kid(name)); err != nil {
+		if err := checkSpiceOption(g.Kid(name)); err != nil {
 			return err
 		}
 	}
-	if v, ok := g.lookup("passwdValidTo"); ok {
+	if v, ok := g.Lookup("passwdValidTo"); ok {
 		if _, err := time.Parse("2006-01-02T15:04:05", strings.TrimSuffix(v, "Z")); err != nil {
 			return internalError("cannot parse password validity time '%s', expect YYYY-MM-DDTHH:MM:SS", v)
 		}
 	}
-	if g.get("connected") == "default" {
-		g.unset("connected")
+	if g.Get("connected") == "default" {
+		g.Unset("connected")
 	}
 	switch typ {
 	case "vnc":
@@ -37,7 +39,7 @@ func (def *definition) checkGraphics(g *node) error {
 			return err
 		}
 	default:
-		g.drop("listen")
+		g.Drop("listen")
 		return nil
 	}
 	return def.checkListens(g)
@@ -63,21 +65,21 @@ func checkSpiceOption(k *node) error {
 		return nil
 	}
 	name := "compression"
-	if k.name == "streaming" {
+	if k.Name == "streaming" {
 		name = "mode"
 	}
-	v, ok := k.lookup(name)
+	v, ok := k.Lookup(name)
 	if !ok {
 		return missingAttr(k, name)
 	}
-	if !slices.Contains(spiceCompressions[k.name], v) {
+	if !slices.Contains(spiceCompressions[k.Name], v) {
 		return badValue(k, name, v)
 	}
 	return nil
 }
 
 func graphicsPort(g *node, attr, what string) (int, bool, error) {
-	v, ok := g.lookup(attr)
+	v, ok := g.Lookup(attr)
 	if !ok {
 		return 0, false, nil
 	}
@@ -96,7 +98,7 @@ func (def *definition) checkVNCPorts(g *node) error {
 	if _, _, err := graphicsPort(g, "websocket", "vnc WebSocket port"); err != nil {
 		return err
 	}
-	auto := g.get("autoport") == "yes"
+	auto := g.Get("autoport") == "yes"
 	if !has || port == -1 {
 		auto = true
 	}
@@ -105,8 +107,8 @@ func (def *definition) checkVNCPorts(g *node) error {
 			port = -1
 		}
 	}
-	g.set("port", strconv.Itoa(port))
-	g.set("autoport", map[bool]string{true: "yes", false: "no"}[auto])
+	g.Set("port", strconv.Itoa(port))
+	g.Set("autoport", map[bool]string{true: "yes", false: "no"}[auto])
 	return nil
 }
 
@@ -124,7 +126,7 @@ func (def *definition) checkSpicePorts(g *node) error {
 	if err != nil {
 		return err
 	}
-	auto := g.get("autoport") == "yes"
+	auto := g.Get("autoport") == "yes"
 	if port == -1 && tls == -1 {
 		auto = true
 	}
@@ -136,23 +138,23 @@ func (def *definition) checkSpicePorts(g *node) error {
 	}
 	set := func(name string, v int) {
 		if v != 0 {
-			g.set(name, strconv.Itoa(v))
+			g.Set(name, strconv.Itoa(v))
 		} else {
-			g.unset(name)
+			g.Unset(name)
 		}
 	}
 	set("port", port)
 	set("tlsPort", tls)
 	switch {
 	case auto:
-		g.set("autoport", "yes")
+		g.Set("autoport", "yes")
 	case port != 0 || tls != 0:
-		g.set("autoport", "no")
+		g.Set("autoport", "no")
 	default:
-		g.unset("autoport")
+		g.Unset("autoport")
 	}
-	if g.get("defaultMode") == "any" {
-		g.unset("defaultMode")
+	if g.Get("defaultMode") == "any" {
+		g.Unset("defaultMode")
 	}
 	return nil
 }
@@ -160,65 +162,65 @@ func (def *definition) checkSpicePorts(g *node) error {
 // checkListens joins the attributes of old documents with the <listen> elements: the first element is also the
 // attribute, and where there is neither an element is made.
 func (def *definition) checkListens(g *node) error {
-	listens := g.all("listen")
+	listens := g.All("listen")
 	for _, l := range listens {
 		if err := grammar["listen"].check(l); err != nil {
 			return err
 		}
-		switch l.get("type") {
+		switch l.Get("type") {
 		case "address":
-			l.keep("type", "address")
-			if l.get("address") == "" {
-				l.unset("address")
+			keep(l, "type", "address")
+			if l.Get("address") == "" {
+				l.Unset("address")
 			}
 		case "network":
-			if !l.has("network") {
+			if !l.Has("network") {
 				return xmlError("'network' attribute is required for listen type 'network'")
 			}
-			l.keep("type", "network", "address")
+			keep(l, "type", "network", "address")
 			if def.flags&ParseLive == 0 {
-				l.unset("address")
+				l.Unset("address")
 			}
 		case "socket":
-			l.keep("type", "socket")
+			keep(l, "type", "socket")
 		case "none":
-			l.keep("type")
+			keep(l, "type")
 		}
 	}
-	address, hasAddress := g.lookup("listen")
-	if len(listens) > 0 && (listens[0].get("type") == "none" || listens[0].get("type") == "socket") {
+	address, hasAddress := g.Lookup("listen")
+	if len(listens) > 0 && (listens[0].Get("type") == "none" || listens[0].Get("type") == "socket") {
 		// Nobody listens on a port.
-		g.unset("port", "tlsPort", "autoport", "websocket", "listen")
+		g.Unset("port", "tlsPort", "autoport", "websocket", "listen")
 	}
-	if socket, ok := g.lookup("socket"); ok && socket != "" {
+	if socket, ok := g.Lookup("socket"); ok && socket != "" {
 		if len(listens) == 0 {
-			listens = []*node{elem("listen", "type", "socket", "socket", socket)}
-			g.add(listens[0])
-			g.unset("port", "autoport", "websocket", "listen")
-		} else if listens[0].get("type") == "socket" && listens[0].get("socket") != socket {
-			return unsupported("graphics 'socket' attribute '%s' must match 'socket' attribute of first listen element (found '%s')", socket, listens[0].get("socket"))
+			listens = []*node{xmltree.Elem("listen", "type", "socket", "socket", socket)}
+			g.Add(listens[0])
+			g.Unset("port", "autoport", "websocket", "listen")
+		} else if listens[0].Get("type") == "socket" && listens[0].Get("socket") != socket {
+			return unsupported("graphics 'socket' attribute '%s' must match 'socket' attribute of first listen element (found '%s')", socket, listens[0].Get("socket"))
 		}
 	}
-	if len(listens) > 0 && listens[0].get("type") == "socket" {
+	if len(listens) > 0 && listens[0].Get("type") == "socket" {
 		// The attribute repeats the first element.
-		if v := listens[0].get("socket"); v != "" {
-			g.set("socket", v)
+		if v := listens[0].Get("socket"); v != "" {
+			g.Set("socket", v)
 		}
 	}
 	switch {
 	case len(listens) == 0:
-		l := elem("listen", "type", "address")
+		l := xmltree.Elem("listen", "type", "address")
 		if address != "" {
-			l.set("address", address)
+			l.Set("address", address)
 		}
-		g.add(l)
-	case !hasAddress && listens[0].get("type") == "address" && listens[0].has("address"):
-		g.set("listen", listens[0].get("address"))
-	case hasAddress && listens[0].get("type") == "address":
-		if first, ok := listens[0].lookup("address"); ok && address != "" && first != address {
+		g.Add(l)
+	case !hasAddress && listens[0].Get("type") == "address" && listens[0].Has("address"):
+		g.Set("listen", listens[0].Get("address"))
+	case hasAddress && listens[0].Get("type") == "address":
+		if first, ok := listens[0].Lookup("address"); ok && address != "" && first != address {
 			return unsupported("graphics 'listen' attribute '%s' must match 'address' attribute of first listen element (found '%s')", address, first)
 		} else if !ok && address != "" {
-			listens[0].set("address", address)
+			listens[0].Set("address", address)
 		}
 	}
 	return nil
@@ -226,35 +228,35 @@ func (def *definition) checkListens(g *node) error {
 
 // checkVideo reads one <video>; memory sizes are filled in later, when it is known which is the primary one.
 func (def *definition) checkVideo(v *node) error {
-	m := v.kid("model")
+	m := v.Kid("model")
 	if m == nil {
 		return nil
 	}
-	if t, ok := m.lookup("type"); ok && !slices.Contains(videoTypes, t) {
+	if t, ok := m.Lookup("type"); ok && !slices.Contains(videoTypes, t) {
 		return unsupported("unknown video model '%s'", t)
 	}
 	for _, name := range []string{"ram", "vram", "vram64", "vgamem", "heads"} {
-		if t, ok := m.lookup(name); ok {
+		if t, ok := m.Lookup(name); ok {
 			u, err := strconv.ParseUint(cNumber(t), 10, 32)
 			if err != nil {
 				return internalError("cannot parse video %s '%s'", name, t)
 			}
-			m.set(name, utoa(u))
+			m.Set(name, utoa(u))
 		}
 	}
 	for _, name := range []string{"ram", "vram64", "vgamem"} {
-		if m.has(name) && m.get("type") != "qxl" {
+		if m.Has(name) && m.Get("type") != "qxl" {
 			return unsupported("%s attribute only supported for video type qxl", name)
 		}
 	}
-	if p, ok := m.lookup("primary"); ok && p != "yes" && p != "no" {
+	if p, ok := m.Lookup("primary"); ok && p != "yes" && p != "no" {
 		return badValue(m, "primary", p)
 	}
-	if m.get("primary") == "no" {
-		m.unset("primary")
+	if m.Get("primary") == "no" {
+		m.Unset("primary")
 	}
-	if a := m.kid("acceleration"); a != nil && len(a.attrs) == 0 {
-		m.remove(a)
+	if a := m.Kid("acceleration"); a != nil && len(a.Attrs) == 0 {
+		m.Remove(a)
 	}
 	return nil
 }

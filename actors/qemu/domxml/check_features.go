@@ -7,72 +7,65 @@ import (
 // checkFeatureNames refuses features nobody knows; elsewhere unknown elements are simply dropped.
 func checkFeatureNames(root *node) error {
 	known := grammar["features"]
-	for _, f := range root.kid("features").elements() {
-		if _, ok := known.kids[f.name]; !ok {
-			return unsupported("unexpected feature '%s'", f.name)
+	for _, f := range elements(root.Kid("features")) {
+		if _, ok := known.kids[f.Name]; !ok {
+			return unsupported("unexpected feature '%s'", f.Name)
 		}
 	}
-	for _, f := range root.kid("features/hyperv").elements() {
-		if _, ok := grammar["hyperv"].kids[f.name]; !ok {
-			return unsupported("unsupported HyperV Enlightenment feature: %s", f.name)
+	for _, f := range elements(root.Kid("features/hyperv")) {
+		if _, ok := grammar["hyperv"].kids[f.Name]; !ok {
+			return unsupported("unsupported HyperV Enlightenment feature: %s", f.Name)
 		}
 	}
-	for _, f := range root.kid("features/kvm").elements() {
-		if _, ok := grammar["kvm"].kids[f.name]; !ok {
-			return unsupported("unsupported KVM feature: %s", f.name)
+	for _, f := range elements(root.Kid("features/kvm")) {
+		if _, ok := grammar["kvm"].kids[f.Name]; !ok {
+			return unsupported("unsupported KVM feature: %s", f.Name)
 		}
 	}
 	return nil
 }
 
-func (n *node) elements() []*node {
-	if n == nil {
-		return nil
-	}
-	return n.kids
-}
-
 // checkFeatures reads <features>.
 func (def *definition) checkFeatures() error {
-	f := def.root.kid("features")
+	f := def.root.Kid("features")
 	if f == nil {
 		return nil
 	}
-	for _, k := range f.kids {
+	for _, k := range f.Kids {
 		if err := checkFeature(k); err != nil {
 			return err
 		}
 	}
-	if io := f.kid("ioapic"); io != nil && !io.has("driver") {
-		f.remove(io)
+	if io := f.Kid("ioapic"); io != nil && !io.Has("driver") {
+		f.Remove(io)
 	}
-	if t := f.kid("tcg"); t != nil && len(t.kids) == 0 {
-		f.remove(t)
+	if t := f.Kid("tcg"); t != nil && len(t.Kids) == 0 {
+		f.Remove(t)
 	}
-	if len(f.kids) == 0 {
-		def.root.remove(f)
+	if len(f.Kids) == 0 {
+		def.root.Remove(f)
 	}
 	return nil
 }
 
 func checkFeature(k *node) error {
-	if err := grammar["features"].kids[k.name].kind.check(withoutKids(k)); err != nil {
+	if err := grammar["features"].kids[k.Name].kind.check(withoutKids(k)); err != nil {
 		return err
 	}
-	switch k.name {
+	switch k.Name {
 	case "hap", "pvspinlock", "pmu", "vmport", "vmcoreinfo", "smm":
-		k.setDefault("state", "on")
-		if v := k.get("state"); v != "on" && v != "off" {
+		k.SetDefault("state", "on")
+		if v := k.Get("state"); v != "on" && v != "off" {
 			return badValue(k, "state", v)
 		}
-		if k.get("state") == "off" {
-			k.drop("tseg")
+		if k.Get("state") == "off" {
+			k.Drop("tseg")
 		}
-		if t := k.kid("tseg"); t != nil {
+		if t := k.Kid("tseg"); t != nil {
 			return normalizeMiB(t)
 		}
 	case "htm", "nested-hv", "ccf-assist":
-		v, ok := k.lookup("state")
+		v, ok := k.Lookup("state")
 		if !ok {
 			return missingAttr(k, "state")
 		}
@@ -80,11 +73,11 @@ func checkFeature(k *node) error {
 			return badValue(k, "state", v)
 		}
 	case "tcg":
-		return normalizeKiB(k.kid("tb-cache"), "./tb-cache")
+		return normalizeKiB(k.Kid("tb-cache"), "./tb-cache")
 	case "hyperv":
 		return checkHyperV(k)
 	case "kvm":
-		for _, s := range k.kids {
+		for _, s := range k.Kids {
 			if err := checkState(s); err != nil {
 				return err
 			}
@@ -94,7 +87,7 @@ func checkFeature(k *node) error {
 }
 
 func checkState(s *node) error {
-	v, ok := s.lookup("state")
+	v, ok := s.Lookup("state")
 	if !ok {
 		return missingAttr(s, "state")
 	}
@@ -105,23 +98,23 @@ func checkState(s *node) error {
 }
 
 func checkHyperV(h *node) error {
-	h.setDefault("mode", "custom")
-	if h.get("mode") == "passthrough" {
-		h.kids = nil
+	h.SetDefault("mode", "custom")
+	if h.Get("mode") == "passthrough" {
+		h.Kids = nil
 		return nil
 	}
-	for _, s := range h.kids {
+	for _, s := range h.Kids {
 		if err := checkState(s); err != nil {
 			return err
 		}
-		on := s.get("state") == "on"
-		switch s.name {
+		on := s.Get("state") == "on"
+		switch s.Name {
 		case "spinlocks":
 			if !on {
-				s.unset("retries")
+				s.Unset("retries")
 				continue
 			}
-			v, ok := s.uint("retries")
+			v, ok := uintOf(s, "retries")
 			if !ok {
 				return missingAttr(s, "retries")
 			}
@@ -129,10 +122,10 @@ func checkHyperV(h *node) error {
 				return xmlError("HyperV spinlock retry count must be at least 4095")
 			}
 		case "vendor_id":
-			v := s.get("value")
+			v := s.Get("value")
 			switch {
 			case !on:
-				s.unset("value")
+				s.Unset("value")
 			case v == "":
 				return xmlError("missing 'value' attribute for HyperV feature 'vendor_id'")
 			case len(v) > 12:
@@ -141,7 +134,7 @@ func checkHyperV(h *node) error {
 				return xmlError("HyperV vendor_id value is invalid")
 			}
 		case "stimer":
-			if d := s.kid("direct"); d != nil {
+			if d := s.Kid("direct"); d != nil {
 				if err := checkState(d); err != nil {
 					return err
 				}
@@ -157,7 +150,7 @@ func normalizeMiB(n *node) error {
 	if err != nil {
 		return err
 	}
-	n.set("unit", "MiB")
-	n.text = utoa(v / 1024)
+	n.Set("unit", "MiB")
+	n.Text = utoa(v / 1024)
 	return nil
 }

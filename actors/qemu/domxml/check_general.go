@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -24,11 +25,11 @@ func (def *definition) checkGeneral() error {
 			return err
 		}
 	}
-	if p := root.kid("pm"); p != nil && len(p.kids) == 0 {
-		root.remove(p)
+	if p := root.Kid("pm"); p != nil && len(p.Kids) == 0 {
+		root.Remove(p)
 	}
 	for _, name := range []string{"pm", "perf", "keywrap", "launchSecurity", "sysinfo", "vcpu", "vcpus", "iothreadids", "os", "cputune", "features", "cpu", "clock"} {
-		for _, n := range root.all(name) {
+		for _, n := range root.All(name) {
 			if err := grammar["domain"].kids[name].kind.check(n); err != nil {
 				return err
 			}
@@ -39,21 +40,21 @@ func (def *definition) checkGeneral() error {
 
 func (def *definition) checkIdentity() error {
 	root := def.root
-	name := root.kid("name")
+	name := root.Kid("name")
 	switch {
-	case name == nil || name.text == "":
+	case name == nil || name.Text == "":
 		return liberr.Plain(liberr.FromDomain, liberr.NoName)
-	case strings.Contains(name.text, "/"):
-		return xmlError("name %s cannot contain '/'", name.text)
+	case strings.Contains(name.Text, "/"):
+		return xmlError("name %s cannot contain '/'", name.Text)
 	}
-	if u := root.kid("uuid"); u == nil {
-		root.add(leaf("uuid", def.env.uuid()))
-	} else if text, ok := parseUUID(u.text); ok {
-		u.text = text
+	if u := root.Kid("uuid"); u == nil {
+		root.Add(xmltree.Leaf("uuid", def.env.uuid()))
+	} else if text, ok := parseUUID(u.Text); ok {
+		u.Text = text
 	} else {
 		return internalError("malformed uuid element")
 	}
-	typ, ok := root.lookup("type")
+	typ, ok := root.Lookup("type")
 	if !ok {
 		return internalError("missing domain type attribute")
 	}
@@ -61,30 +62,30 @@ func (def *definition) checkIdentity() error {
 		return unsupported("invalid domain type %s", typ)
 	}
 	if def.flags&ParseLive == 0 {
-		root.unset("id")
+		root.Unset("id")
 	}
-	if strings.Contains(root.kidText("title"), "\n") {
+	if strings.Contains(root.KidText("title"), "\n") {
 		return xmlError("Domain title can't contain newlines")
 	}
 	for _, empty := range []string{"title", "description"} {
-		if root.kidText(empty) == "" {
-			root.drop(empty)
+		if root.KidText(empty) == "" {
+			root.Drop(empty)
 		}
 	}
-	if g := root.kid("genid"); g != nil {
-		if g.text == "" {
-			g.text = def.env.uuid()
-		} else if text, ok := parseUUID(g.text); ok {
-			g.text = text
+	if g := root.Kid("genid"); g != nil {
+		if g.Text == "" {
+			g.Text = def.env.uuid()
+		} else if text, ok := parseUUID(g.Text); ok {
+			g.Text = text
 		} else {
 			return internalError("malformed genid element")
 		}
 	}
-	if meta := root.kid(metadataName); meta != nil {
+	if meta := root.Kid(metadataName); meta != nil {
 		sanitizeMetadata(meta)
 	}
-	if root.kid("bootloader") != nil && root.kidText("bootloader") == "" {
-		root.drop("bootloader")
+	if root.Kid("bootloader") != nil && root.KidText("bootloader") == "" {
+		root.Drop("bootloader")
 	}
 	return nil
 }
@@ -102,31 +103,31 @@ func parseUUID(s string) (string, bool) {
 func (def *definition) checkMemory() error {
 	root := def.root
 	var err error
-	if def.memory.total, err = kib(root.kid("memory"), "./memory[1]"); err != nil {
+	if def.memory.total, err = kib(root.Kid("memory"), "./memory[1]"); err != nil {
 		return err
 	}
-	if n := root.kid("memory"); n != nil && n.has("dumpCore") && n.get("dumpCore") != "on" && n.get("dumpCore") != "off" {
-		return badValue(n, "dumpCore", n.get("dumpCore"))
+	if n := root.Kid("memory"); n != nil && n.Has("dumpCore") && n.Get("dumpCore") != "on" && n.Get("dumpCore") != "off" {
+		return badValue(n, "dumpCore", n.Get("dumpCore"))
 	}
-	if def.memory.current, err = kib(root.kid("currentMemory"), "./currentMemory[1]"); err != nil {
+	if def.memory.current, err = kib(root.Kid("currentMemory"), "./currentMemory[1]"); err != nil {
 		return err
 	}
-	if def.memory.maximum, err = kib(root.kid("maxMemory"), "./maxMemory[1]"); err != nil {
+	if def.memory.maximum, err = kib(root.Kid("maxMemory"), "./maxMemory[1]"); err != nil {
 		return err
 	}
-	if m := root.kid("maxMemory"); m != nil {
-		slots, ok := m.uint("slots")
-		if m.has("slots") && (!ok || slots > math.MaxUint32) {
+	if m := root.Kid("maxMemory"); m != nil {
+		slots, ok := uintOf(m, "slots")
+		if m.Has("slots") && (!ok || slots > math.MaxUint32) {
 			return xmlError("Failed to parse memory slot count")
 		}
 		def.memory.slots = slots
 		if (def.memory.maximum == 0) != (slots == 0) {
 			return xmlError("both maximum memory size and memory slot count must be specified")
 		}
-		m.setKiB(def.memory.maximum)
+		setKiB(m, def.memory.maximum)
 	}
-	if b := root.kid("memoryBacking"); b != nil {
-		return checkMemoryBacking(b, len(root.kid("cpu/numa").all("cell")))
+	if b := root.Kid("memoryBacking"); b != nil {
+		return checkMemoryBacking(b, len(root.Kid("cpu/numa").All("cell")))
 	}
 	return nil
 }
@@ -140,31 +141,31 @@ func checkMemoryBacking(b *node, cells int) error {
 		{"access", "mode", []string{"shared", "private"}},
 		{"allocation", "mode", []string{"immediate", "ondemand"}},
 	} {
-		v, ok := b.kid(c.kid).lookup(c.attr)
+		v, ok := b.Kid(c.kid).Lookup(c.attr)
 		if ok && !slices.Contains(c.values, v) {
 			return unsupported("unknown memoryBacking/%s/%s '%s'", c.kid, c.attr, v)
 		}
 	}
 	var masters, late []string
-	for _, p := range b.kid("hugepages").all("page") {
-		named := p.has("nodeset")
-		size, ok := p.lookup("size")
+	for _, p := range b.Kid("hugepages").All("page") {
+		named := p.Has("nodeset")
+		size, ok := p.Lookup("size")
 		if !ok {
 			return xmlError("missing element or attribute './@size'")
 		}
-		v, err := kibText(size, p.get("unit"), "./@size")
+		v, err := kibText(size, p.Get("unit"), "./@size")
 		if err != nil {
 			return err
 		}
 		if v == 0 {
 			return xmlError("hugepage size can't be zero")
 		}
-		p.set("size", utoa(v))
-		p.set("unit", "KiB")
+		p.Set("size", utoa(v))
+		p.Set("unit", "KiB")
 		if err := checkPageNodes(p, cells); err != nil {
 			return err
 		}
-		if p.has("nodeset") {
+		if p.Has("nodeset") {
 			continue
 		} else if named {
 			late = append(late, utoa(v))
@@ -184,8 +185,8 @@ func checkPageNodes(p *node, cells int) error {
 	if err != nil {
 		return err
 	}
-	if cells == 0 && p.get("nodeset") == "0" {
-		p.unset("nodeset")
+	if cells == 0 && p.Get("nodeset") == "0" {
+		p.Unset("nodeset")
 		return nil
 	}
 	for i, on := range b {
@@ -198,13 +199,13 @@ func checkPageNodes(p *node, cells int) error {
 
 func (def *definition) checkVCPU() error {
 	root := def.root
-	n := root.kid("vcpu")
+	n := root.Kid("vcpu")
 	if n == nil {
-		n = leaf("vcpu", "1")
-		root.add(n)
+		n = xmltree.Leaf("vcpu", "1")
+		root.Add(n)
 	}
 	maximum := uint64(1)
-	if text := strings.TrimSpace(n.text); text != "" {
+	if text := strings.TrimSpace(n.Text); text != "" {
 		v, err := strconv.ParseInt(cNumber(text), 10, 64)
 		if err != nil || v > math.MaxUint32 {
 			return xmlError("maximum vcpus count must be an integer")
@@ -216,8 +217,8 @@ func (def *definition) checkVCPU() error {
 		}
 		maximum = uint64(v)
 	}
-	n.text = utoa(maximum)
-	if c, ok := n.lookup("current"); ok {
+	n.Text = utoa(maximum)
+	if c, ok := n.Lookup("current"); ok {
 		v, valid := parseUint(c)
 		if !valid || v > math.MaxUint32 {
 			return xmlError("current vcpus count must be an integer")
@@ -226,22 +227,22 @@ func (def *definition) checkVCPU() error {
 			return unsupported("maximum vCPU count must not be less than current vCPU count")
 		}
 		if v == maximum {
-			n.unset("current")
+			n.Unset("current")
 		}
 	}
 	if err := grammar["vcpu"].check(n); err != nil {
 		return err
 	}
-	n.setDefault("placement", "static")
-	tune := root.kid("cputune")
-	pinned := tune.kid("vcpupin") != nil || tune.kid("emulatorpin") != nil || tune.kid("iothreadpin") != nil
-	if root.kid("numatune/memory").get("placement") == "auto" && !n.has("cpuset") && !pinned {
-		n.set("placement", "auto") // CPUs follow the memory where nothing holds them
+	n.SetDefault("placement", "static")
+	tune := root.Kid("cputune")
+	pinned := tune.Kid("vcpupin") != nil || tune.Kid("emulatorpin") != nil || tune.Kid("iothreadpin") != nil
+	if root.Kid("numatune/memory").Get("placement") == "auto" && !n.Has("cpuset") && !pinned {
+		n.Set("placement", "auto") // CPUs follow the memory where nothing holds them
 	}
-	if n.get("placement") == "auto" {
-		n.unset("cpuset")
+	if n.Get("placement") == "auto" {
+		n.Unset("cpuset")
 	}
-	if cpuset, ok := n.lookup("cpuset"); ok {
+	if cpuset, ok := n.Lookup("cpuset"); ok {
 		b, err := normalizeBitmap(n, "cpuset")
 		if err != nil {
 			return err
@@ -255,40 +256,40 @@ func (def *definition) checkVCPU() error {
 
 // checkVCPUs reads <vcpus>, the list of single virtual CPUs.
 func (def *definition) checkVCPUs(count *node, maximum uint64) error {
-	list := def.root.kid("vcpus")
+	list := def.root.Kid("vcpus")
 	if list == nil {
-		if count.get("current") == "0" {
+		if count.Get("current") == "0" {
 			return unsupported("vcpu 0 can't be offline")
 		}
 		return nil
 	}
 	online, ordered := 0, 0
-	for _, v := range list.all("vcpu") {
+	for _, v := range list.All("vcpu") {
 		if err := grammar["vcpuone"].check(v); err != nil {
 			return err
 		}
-		id, _ := v.uint("id")
+		id, _ := uintOf(v, "id")
 		if id >= maximum {
 			return xmlError("vcpu id '%d' is out of range of maximum vcpu count", id)
 		}
-		if v.get("enabled") == "yes" {
+		if v.Get("enabled") == "yes" {
 			online++
 		} else if id == 0 {
 			return unsupported("vcpu 0 can't be offline")
 		}
-		if v.has("order") && v.get("enabled") == "no" {
+		if v.Has("order") && v.Get("enabled") == "no" {
 			return xmlError("vcpu order set on offline vcpu '%d'", id)
 		}
-		if v.get("enabled") == "yes" && v.has("order") {
+		if v.Get("enabled") == "yes" && v.Has("order") {
 			ordered++
 		}
 	}
 	if ordered != 0 && ordered != online {
 		return unsupported("all vcpus must have either set or unset order")
 	}
-	count.unset("current")
+	count.Unset("current")
 	if uint64(online) < maximum {
-		count.set("current", utoa(online))
+		count.Set("current", utoa(online))
 	}
 	return nil
 }
@@ -296,28 +297,28 @@ func (def *definition) checkVCPUs(count *node, maximum uint64) error {
 func (def *definition) checkIOThreads() error {
 	root := def.root
 	count := uint64(0)
-	if n := root.kid("iothreads"); n != nil {
-		v, err := strconv.ParseUint(cNumber(n.text), 10, 32)
+	if n := root.Kid("iothreads"); n != nil {
+		v, err := strconv.ParseUint(cNumber(n.Text), 10, 32)
 		if err != nil {
-			return xmlError("invalid iothreads count '%s'", n.text)
+			return xmlError("invalid iothreads count '%s'", n.Text)
 		}
 		count = v
 	}
 	var ids []string
-	list := root.kid("iothreadids")
-	for _, t := range list.all("iothread") {
+	list := root.Kid("iothreadids")
+	for _, t := range list.All("iothread") {
 		if err := grammar["iothread"].check(t); err != nil {
 			return err
 		}
-		if slices.Contains(ids, t.get("id")) {
-			return xmlError("duplicate iothread id '%s' found", t.get("id"))
+		if slices.Contains(ids, t.Get("id")) {
+			return xmlError("duplicate iothread id '%s' found", t.Get("id"))
 		}
-		ids = append(ids, t.get("id"))
+		ids = append(ids, t.Get("id"))
 		if err := checkThreadPool(t); err != nil {
 			return err
 		}
 	}
-	if d := root.kid("defaultiothread"); d != nil {
+	if d := root.Kid("defaultiothread"); d != nil {
 		if err := checkThreadPool(d); err != nil {
 			return err
 		}
@@ -330,23 +331,23 @@ func (def *definition) checkIOThreads() error {
 			continue
 		}
 		ids = append(ids, id)
-		if list != nil && len(list.kids) > 0 {
-			list.add(elem("iothread", "id", id))
+		if list != nil && len(list.Kids) > 0 {
+			list.Add(xmltree.Elem("iothread", "id", id))
 		}
 	}
-	if list != nil && len(list.kids) == 0 {
-		root.remove(list)
+	if list != nil && len(list.Kids) == 0 {
+		root.Remove(list)
 	}
-	root.drop("iothreads")
+	root.Drop("iothreads")
 	if count > 0 {
-		root.add(leaf("iothreads", utoa(count)))
+		root.Add(xmltree.Leaf("iothreads", utoa(count)))
 	}
 	return nil
 }
 
 func checkThreadPool(n *node) error {
-	lo, okLo := n.uint("thread_pool_min")
-	hi, okHi := n.uint("thread_pool_max")
+	lo, okLo := uintOf(n, "thread_pool_min")
+	hi, okHi := uintOf(n, "thread_pool_max")
 	if okLo && okHi && lo > hi {
 		return unsupported("thread_pool_min must be smaller or equal to thread_pool_max")
 	}
@@ -355,8 +356,8 @@ func checkThreadPool(n *node) error {
 
 func byNumber(attr string) func(a, b *node) int {
 	return func(a, b *node) int {
-		x, _ := a.uint(attr)
-		y, _ := b.uint(attr)
+		x, _ := uintOf(a, attr)
+		y, _ := uintOf(b, attr)
 		return int(x) - int(y)
 	}
 }
@@ -364,11 +365,11 @@ func byNumber(attr string) func(a, b *node) int {
 // iothreadIDs are the ids of all I/O threads, implied ones too.
 func (def *definition) iothreadIDs() []string {
 	var ids []string
-	for _, t := range def.root.kid("iothreadids").all("iothread") {
-		ids = append(ids, t.get("id"))
+	for _, t := range def.root.Kid("iothreadids").All("iothread") {
+		ids = append(ids, t.Get("id"))
 	}
 	if len(ids) == 0 {
-		count, _ := strconv.Atoi(def.root.kidText("iothreads"))
+		count, _ := strconv.Atoi(def.root.KidText("iothreads"))
 		for i := range count {
 			ids = append(ids, utoa(i+1))
 		}
@@ -387,96 +388,96 @@ func (def *definition) checkActions() error {
 		{"on_crash", []string{"destroy", "restart", "rename-restart", "preserve", "coredump-destroy", "coredump-restart"}, "destroy"},
 		{"on_lockfailure", []string{"poweroff", "restart", "pause", "ignore"}, ""},
 	} {
-		n := def.root.kid(a.name)
-		if n == nil || n.text == "" {
-			def.root.drop(a.name)
+		n := def.root.Kid(a.name)
+		if n == nil || n.Text == "" {
+			def.root.Drop(a.name)
 			if a.def != "" {
-				def.root.add(leaf(a.name, a.def))
+				def.root.Add(xmltree.Leaf(a.name, a.def))
 			}
-		} else if !slices.Contains(a.values, n.text) {
-			return unsupported("unknown %s action: %s", a.name, n.text)
+		} else if !slices.Contains(a.values, n.Text) {
+			return unsupported("unknown %s action: %s", a.name, n.Text)
 		}
 	}
 	return nil
 }
 
 func (def *definition) checkClock() error {
-	n := def.root.ensure("clock")
-	n.setDefault("offset", "utc")
-	offset := n.get("offset")
+	n := def.root.Ensure("clock")
+	n.SetDefault("offset", "utc")
+	offset := n.Get("offset")
 	keep := []string{"offset"}
 	switch offset {
 	case "utc", "localtime":
-		if a, ok := n.lookup("adjustment"); ok && a != "reset" {
+		if a, ok := n.Lookup("adjustment"); ok && a != "reset" {
 			// An adjustment of a fixed offset makes it a variable one.
 			if _, err := strconv.ParseInt(a, 10, 64); err != nil {
 				return xmlError("unknown clock adjustment '%s'", a)
 			}
-			n.set("offset", "variable")
-			n.set("basis", offset)
+			n.Set("offset", "variable")
+			n.Set("basis", offset)
 			keep = append(keep, "basis")
 		}
 		keep = append(keep, "adjustment")
 	case "variable":
-		if v, err := strconv.ParseInt(cNumber(n.get("adjustment")), 10, 64); err == nil {
-			n.set("adjustment", utoa(v))
+		if v, err := strconv.ParseInt(cNumber(n.Get("adjustment")), 10, 64); err == nil {
+			n.Set("adjustment", utoa(v))
 		} else {
-			n.set("adjustment", "0")
+			n.Set("adjustment", "0")
 		}
-		n.setDefault("basis", "utc")
-		if b := n.get("basis"); b != "utc" && b != "localtime" {
+		n.SetDefault("basis", "utc")
+		if b := n.Get("basis"); b != "utc" && b != "localtime" {
 			return unsupported("unknown clock basis '%s'", b)
 		}
 		keep = append(keep, "adjustment", "basis")
 	case "timezone":
-		if !n.has("timezone") {
+		if !n.Has("timezone") {
 			return internalError("missing 'timezone' attribute for clock with offset='timezone'")
 		}
 		keep = append(keep, "timezone")
 	case "absolute":
-		if !n.has("start") {
+		if !n.Has("start") {
 			return internalError("missing 'start' attribute for clock with offset='absolute'")
 		}
 		keep = append(keep, "start")
 	default:
 		return unsupported("unknown clock offset '%s'", offset)
 	}
-	n.attrs = slices.DeleteFunc(n.attrs, func(a attr) bool { return !slices.Contains(keep, a.name) })
+	n.Attrs = slices.DeleteFunc(n.Attrs, func(a attr) bool { return !slices.Contains(keep, a.Name) })
 	return nil
 }
 
 func (def *definition) checkSysinfo() error {
-	for _, s := range def.root.all("sysinfo") {
-		if s.get("type") == "fwcfg" {
-			s.drop("bios", "system", "baseBoard", "chassis", "oemStrings")
-			for _, e := range s.all("entry") {
-				if !e.has("name") {
+	for _, s := range def.root.All("sysinfo") {
+		if s.Get("type") == "fwcfg" {
+			s.Drop("bios", "system", "baseBoard", "chassis", "oemStrings")
+			for _, e := range s.All("entry") {
+				if !e.Has("name") {
 					return xmlError("Firmware entry is missing 'name' attribute")
 				}
-				if e.text == "" && e.get("file") == "" {
+				if e.Text == "" && e.Get("file") == "" {
 					return xmlError("Firmware entry must have either value or 'file' attribute")
 				}
 			}
 			continue
 		}
-		s.drop("entry")
-		for _, e := range s.kid("bios").all("entry") {
-			if e.get("name") == "date" && !validSMBIOSDate(e.text) {
+		s.Drop("entry")
+		for _, e := range s.Kid("bios").All("entry") {
+			if e.Get("name") == "date" && !validSMBIOSDate(e.Text) {
 				return liberr.New(liberr.FromDomain, liberr.XMLDetail, "Invalid BIOS 'date' format")
 			}
 		}
-		for _, e := range s.kid("system").all("entry") {
-			if e.get("name") != "uuid" {
+		for _, e := range s.Kid("system").All("entry") {
+			if e.Get("name") != "uuid" {
 				continue
 			}
-			text, ok := parseUUID(e.text)
+			text, ok := parseUUID(e.Text)
 			if !ok {
 				return liberr.New(liberr.FromDomain, liberr.XMLDetail, "malformed <sysinfo> uuid element")
 			}
-			if text != def.root.kidText("uuid") {
+			if text != def.root.KidText("uuid") {
 				return liberr.New(liberr.FromDomain, liberr.XMLDetail, "UUID mismatch between <uuid> and <sysinfo>")
 			}
-			e.text = text
+			e.Text = text
 		}
 	}
 	return nil
@@ -504,52 +505,52 @@ func validSMBIOSDate(s string) bool {
 
 func (def *definition) checkSecLabels() error {
 	seen := map[string]bool{}
-	for _, l := range def.root.all("seclabel") {
+	for _, l := range def.root.All("seclabel") {
 		if err := grammar["seclabel"].check(l); err != nil {
 			return err
 		}
-		typ, ok := l.lookup("type")
+		typ, ok := l.Lookup("type")
 		if !ok {
 			// A label that says nothing is the default one, which is never spelled out.
-			if l.get("model") == "" && def.flags&ParseTrusted == 0 {
+			if l.Get("model") == "" && def.flags&ParseTrusted == 0 {
 				return xmlError("missing security model in domain seclabel")
 			}
-			def.root.remove(l)
+			def.root.Remove(l)
 			continue
 		}
-		if typ == "dynamic" && l.get("relabel") == "no" {
+		if typ == "dynamic" && l.Get("relabel") == "no" {
 			return unsupported("dynamic label type must use resource relabeling")
 		}
-		if typ == "dynamic" && l.get("model") == "none" {
+		if typ == "dynamic" && l.Get("model") == "none" {
 			typ = "none"
-			l.set("type", "none")
+			l.Set("type", "none")
 		}
-		if typ == "dynamic" && !l.has("model") {
+		if typ == "dynamic" && !l.Has("model") {
 			if models := def.env.SecurityModels; len(models) > 0 && models[0] != "none" {
-				l.set("model", models[0])
+				l.Set("model", models[0])
 			} else {
 				typ = "none"
-				l.set("type", "none")
+				l.Set("type", "none")
 			}
 		}
 		switch typ {
 		case "none":
-			l.setDefault("model", "none")
-			l.unset("relabel")
-			l.drop("label", "imagelabel", "baselabel")
+			l.SetDefault("model", "none")
+			l.Unset("relabel")
+			l.Drop("label", "imagelabel", "baselabel")
 		case "static":
-			l.setDefault("relabel", "no")
-			if l.kidText("label") == "" {
+			l.SetDefault("relabel", "no")
+			if l.KidText("label") == "" {
 				return xmlError("security label is missing")
 			}
-			l.drop("baselabel", "imagelabel")
+			l.Drop("baselabel", "imagelabel")
 		case "dynamic":
-			l.setDefault("relabel", "yes")
+			l.SetDefault("relabel", "yes")
 			if def.flags&ParseLive == 0 {
-				l.drop("label", "imagelabel")
+				l.Drop("label", "imagelabel")
 			}
 		}
-		model := l.get("model")
+		model := l.Get("model")
 		if model == "" && typ != "none" {
 			continue
 		}

@@ -3,13 +3,15 @@ package domxml
 import (
 	"slices"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // checkHostdev reads one <hostdev>.
 func (def *definition) checkHostdev(h *node) error {
-	mode, ok := h.lookup("mode")
+	mode, ok := h.Lookup("mode")
 	if !ok {
-		h.set("mode", "subsystem")
+		h.Set("mode", "subsystem")
 		mode = "subsystem"
 	}
 	if mode != "subsystem" && mode != "capabilities" {
@@ -18,23 +20,23 @@ func (def *definition) checkHostdev(h *node) error {
 	if mode == "capabilities" {
 		return unsupported("hostdev mode 'capabilities' is not supported in %s", "qemu")
 	}
-	typ, ok := h.lookup("type")
+	typ, ok := h.Lookup("type")
 	if !ok {
 		return xmlError("missing source address type")
 	}
 	if !slices.Contains([]string{"usb", "pci", "scsi", "scsi_host", "mdev"}, typ) {
 		return unsupported("unknown host device source address type '%s'", typ)
 	}
-	src := h.kid("source")
+	src := h.Kid("source")
 	if src == nil && def.flags&ParseTrusted != 0 {
-		src = h.ensure("source")
+		src = h.Ensure("source")
 	}
 	if src == nil {
 		return xmlError("Missing <source> element in hostdev device")
 	}
-	h.setDefault("managed", "no")
-	if m, ok := h.lookup("model"); ok && typ != "mdev" && typ != "scsi_host" && m != "" {
-		h.unset("model")
+	h.SetDefault("managed", "no")
+	if m, ok := h.Lookup("model"); ok && typ != "mdev" && typ != "scsi_host" && m != "" {
+		h.Unset("model")
 	}
 	return checkHostdevSource(h, src, typ)
 }
@@ -42,62 +44,62 @@ func (def *definition) checkHostdev(h *node) error {
 func checkHostdevSource(h, src *node, typ string) error {
 	switch typ {
 	case "pci":
-		if a := src.kid("address"); a != nil {
+		if a := src.Kid("address"); a != nil {
 			if err := checkHostPCI(a); err != nil {
 				return err
 			}
-			a.unset("type", "multifunction")
+			a.Unset("type", "multifunction")
 		} else {
-			src.add(elem("address", "domain", "0x0000", "bus", "0x00", "slot", "0x00", "function", "0x0"))
+			src.Add(xmltree.Elem("address", "domain", "0x0000", "bus", "0x00", "slot", "0x00", "function", "0x0"))
 		}
-		if src.has("writeFiltering") {
+		if src.Has("writeFiltering") {
 			return unsupported("Write filtering of PCI device configuration space is not supported by qemu")
 		}
 	case "usb":
 		return checkUSBSource(src)
 	case "scsi":
-		if h.get("sgio") == "unfiltered" {
+		if h.Get("sgio") == "unfiltered" {
 			return unsupported("unfiltered sgio is no longer supported")
 		}
-		if src.get("protocol") == "iscsi" {
-			if name, ok := src.lookup("name"); ok && !strings.Contains(name, "/") {
-				src.set("name", name+"/0") // the LUN
+		if src.Get("protocol") == "iscsi" {
+			if name, ok := src.Lookup("name"); ok && !strings.Contains(name, "/") {
+				src.Set("name", name+"/0") // the LUN
 			}
-			if a := src.kid("auth"); a != nil {
+			if a := src.Kid("auth"); a != nil {
 				return checkAuth(a)
 			}
 			return nil
 		}
-		a := src.kid("address")
+		a := src.Kid("address")
 		if a == nil {
 			return xmlError("'address' must be specified for scsi hostdev source")
 		}
 		for _, name := range []string{"bus", "target", "unit"} {
-			if !a.has(name) {
+			if !a.Has(name) {
 				return xmlError("'bus', 'target', and 'unit' must be specified for scsi hostdev source address")
 			}
 		}
-		a.keep("bus", "target", "unit")
-		if src.kid("adapter") == nil {
+		keep(a, "bus", "target", "unit")
+		if src.Kid("adapter") == nil {
 			return xmlError("'adapter' must be specified for scsi hostdev source")
 		}
 	case "mdev":
-		if !h.has("model") {
+		if !h.Has("model") {
 			return missingAttr(h, "model")
 		}
-		if !slices.Contains([]string{"vfio-pci", "vfio-ccw", "vfio-ap"}, h.get("model")) {
-			return badValue(h, "model", h.get("model"))
+		if !slices.Contains([]string{"vfio-pci", "vfio-ccw", "vfio-ap"}, h.Get("model")) {
+			return badValue(h, "model", h.Get("model"))
 		}
-		a := src.kid("address")
+		a := src.Kid("address")
 		if a == nil {
 			return xmlError("Missing <address> element")
 		}
-		id, ok := a.lookup("uuid")
+		id, ok := a.Lookup("uuid")
 		if !ok {
 			return unsupported("Missing 'uuid' attribute for element <address>")
 		}
 		if text, ok := parseUUID(id); ok {
-			a.set("uuid", text)
+			a.Set("uuid", text)
 		} else {
 			return xmlError("Cannot parse uuid attribute of element <address>")
 		}
@@ -106,12 +108,12 @@ func checkHostdevSource(h, src *node, typ string) error {
 }
 
 func checkUSBSource(src *node) error {
-	v, p := src.kid("vendor"), src.kid("product")
+	v, p := src.Kid("vendor"), src.Kid("product")
 	for _, n := range []*node{v, p} {
 		if n == nil {
 			continue
 		}
-		if err := (&rule{attr: "id", required: true, number: "uint+"}).check(n.clone()); err != nil && n == v {
+		if err := (&rule{attr: "id", required: true, number: "uint+"}).check(n.Clone()); err != nil && n == v {
 			return err
 		}
 		hexAttr(n, "id", "0x%04x")
@@ -122,17 +124,17 @@ func checkUSBSource(src *node) error {
 		}
 		return internalError("missing product")
 	}
-	if a := src.kid("address"); a != nil {
+	if a := src.Kid("address"); a != nil {
 		for _, name := range []string{"bus", "device"} {
-			u, ok := parseUint(a.get(name))
-			if a.has(name) && !ok {
-				return xmlError("Invalid value for attribute '%s' in element 'address': '%s'. Expected integer value", name, a.get(name))
+			u, ok := parseUint(a.Get(name))
+			if a.Has(name) && !ok {
+				return xmlError("Invalid value for attribute '%s' in element 'address': '%s'. Expected integer value", name, a.Get(name))
 			}
 			if ok {
-				a.set(name, utoa(u))
+				a.Set(name, utoa(u))
 			}
 		}
-		a.keep("bus", "device", "port")
+		keep(a, "bus", "device", "port")
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -15,14 +16,14 @@ var netModelName = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 
 // checkInterface reads one <interface>.
 func (def *definition) checkInterface(n *node) error {
-	n.setDefault("type", "user")
+	n.SetDefault("type", "user")
 	def.readActual(n)
 	if err := grammar["interface"].check(withoutKids(n)); err != nil {
 		return err
 	}
-	typ := n.get("type")
+	typ := n.Get("type")
 	if typ != "hostdev" {
-		n.unset("managed")
+		n.Unset("managed")
 	}
 	if err := def.checkMAC(n); err != nil {
 		return err
@@ -30,32 +31,32 @@ func (def *definition) checkInterface(n *node) error {
 	if err := def.checkNetSource(n, typ); err != nil {
 		return err
 	}
-	if m := n.kid("model"); m != nil && m.has("type") && !netModelName.MatchString(m.get("type")) {
+	if m := n.Kid("model"); m != nil && m.Has("type") && !netModelName.MatchString(m.Get("type")) {
 		return liberr.New(liberr.FromDomain, liberr.InvalidArg, "Model name contains invalid characters")
 	}
-	if t := n.kid("target"); t != nil {
-		dev := t.get("dev")
-		if def.flags&ParseLive == 0 && (strings.HasPrefix(dev, "vnet") || strings.HasPrefix(dev, "vif") || typ == "direct" && (strings.HasPrefix(dev, "macvtap") || strings.HasPrefix(dev, "macvlan"))) && t.get("managed") != "no" {
-			t.unset("dev")
+	if t := n.Kid("target"); t != nil {
+		dev := t.Get("dev")
+		if def.flags&ParseLive == 0 && (strings.HasPrefix(dev, "vnet") || strings.HasPrefix(dev, "vif") || typ == "direct" && (strings.HasPrefix(dev, "macvtap") || strings.HasPrefix(dev, "macvlan"))) && t.Get("managed") != "no" {
+			t.Unset("dev")
 		}
-		if len(t.attrs) == 0 {
-			n.remove(t)
+		if len(t.Attrs) == 0 {
+			n.Remove(t)
 		}
 	}
 	return def.checkNetDetails(n)
 }
 
 func (def *definition) checkMAC(n *node) error {
-	m := n.kid("mac")
-	if m == nil || !m.has("address") {
+	m := n.Kid("mac")
+	if m == nil || !m.Has("address") {
 		if m == nil {
-			m = elem("mac")
-			n.kids = append([]*node{m}, n.kids...)
+			m = xmltree.Elem("mac")
+			n.Kids = append([]*node{m}, n.Kids...)
 		}
-		m.set("address", def.env.mac())
+		m.Set("address", def.env.mac())
 		return nil
 	}
-	text := m.get("address")
+	text := m.Get("address")
 	raw, ok := parseMAC(text)
 	if !ok {
 		return xmlError("unable to parse mac address '%s'", text)
@@ -63,9 +64,9 @@ func (def *definition) checkMAC(n *node) error {
 	if raw[0]&1 != 0 {
 		return xmlError("expected unicast mac address, found multicast '%s'", text)
 	}
-	m.set("address", formatMAC(raw))
-	if def.flags&ParseLive == 0 && m.get("type") == "generated" {
-		m.unset("type")
+	m.Set("address", formatMAC(raw))
+	if def.flags&ParseLive == 0 && m.Get("type") == "generated" {
+		m.Unset("type")
 	}
 	return nil
 }
@@ -91,15 +92,15 @@ func formatMAC(raw [6]byte) string {
 }
 
 func (def *definition) checkNetSource(n *node, typ string) error {
-	s := n.kid("source")
+	s := n.Kid("source")
 	need := func() error { return xmlError("interface type='%s' requires a 'source' element", typ) }
 	required := func(names ...string) error {
 		if s == nil {
 			return need()
 		}
 		for _, name := range names {
-			if s.get(name) == "" {
-				return missingAttr(elem("source"), name)
+			if s.Get(name) == "" {
+				return missingAttr(xmltree.Elem("source"), name)
 			}
 		}
 		return nil
@@ -109,142 +110,142 @@ func (def *definition) checkNetSource(n *node, typ string) error {
 		if err := required("network"); err != nil {
 			return err
 		}
-		s.keep("network", "portid", "portgroup")
+		keep(s, "network", "portid", "portgroup")
 		if def.flags&ParseLive == 0 {
-			s.unset("portid")
+			s.Unset("portid")
 		}
 	case "bridge":
 		if err := required("bridge"); err != nil {
 			return err
 		}
-		s.keep("bridge")
+		keep(s, "bridge")
 	case "internal":
 		if err := required("name"); err != nil {
 			return err
 		}
-		s.keep("name")
+		keep(s, "name")
 	case "direct":
 		if err := required("dev"); err != nil {
 			return err
 		}
-		if v, ok := s.lookup("mode"); ok {
+		if v, ok := s.Lookup("mode"); ok {
 			if !slices.Contains([]string{"vepa", "private", "bridge", "passthrough"}, v) {
 				return badValue(s, "mode", v)
 			}
 		} else {
-			s.set("mode", "vepa")
+			s.Set("mode", "vepa")
 		}
-		s.keep("dev", "mode")
+		keep(s, "dev", "mode")
 	case "vdpa":
 		if err := required("dev"); err != nil {
 			return err
 		}
-		s.keep("dev")
+		keep(s, "dev")
 	case "vhostuser":
 		if err := required("type", "path", "mode"); err != nil {
 			return err
 		}
-		if s.get("type") != "unix" {
-			return badValue(s, "type", s.get("type"))
+		if s.Get("type") != "unix" {
+			return badValue(s, "type", s.Get("type"))
 		}
-		if v := s.get("mode"); v != "server" && v != "client" {
+		if v := s.Get("mode"); v != "server" && v != "client" {
 			return xmlError("Wrong <source> 'mode' attribute specified with <interface type='vhostuser'/>")
 		}
 	case "server", "client", "mcast", "udp":
 		if s == nil {
 			return need()
 		}
-		if !s.has("port") {
+		if !s.Has("port") {
 			return missingAttr(s, "port")
 		}
-		if _, err := strconv.ParseUint(s.get("port"), 10, 32); err != nil {
-			return xmlError("Invalid value for attribute 'port' in element 'source': '%s'. Expected integer value", s.get("port"))
+		if _, err := strconv.ParseUint(s.Get("port"), 10, 32); err != nil {
+			return xmlError("Invalid value for attribute 'port' in element 'source': '%s'. Expected integer value", s.Get("port"))
 		}
-		if typ != "server" && s.get("address") == "" {
+		if typ != "server" && s.Get("address") == "" {
 			return missingAttr(s, "address")
 		}
 	case "hostdev":
-		a := s.kid("address")
-		if s == nil || a == nil || !a.has("type") {
+		a := s.Kid("address")
+		if s == nil || a == nil || !a.Has("type") {
 			return xmlError("missing source address type")
 		}
-		if a.get("type") == "pci" {
+		if a.Get("type") == "pci" {
 			if err := checkHostPCI(a); err != nil {
 				return err
 			}
 		}
-		if n.get("managed") == "no" {
-			n.unset("managed")
+		if n.Get("managed") == "no" {
+			n.Unset("managed")
 		}
 	case "user", "ethernet", "null":
 		if s != nil {
-			s.keep()
+			keep(s)
 		}
 	}
-	if s != nil && s.empty() {
-		n.remove(s)
+	if s != nil && s.Empty() {
+		n.Remove(s)
 	}
 	return nil
 }
 
 func (def *definition) checkNetDetails(n *node) error {
-	if l := n.kid("link"); l != nil {
-		if v := l.get("state"); v != "up" && v != "down" {
+	if l := n.Kid("link"); l != nil {
+		if v := l.Get("state"); v != "up" && v != "down" {
 			return unsupported("unknown interface link state '%s'", v)
 		}
 	}
-	if m := n.kid("mtu"); m != nil {
-		if _, err := strconv.ParseUint(m.get("size"), 10, 32); err != nil {
+	if m := n.Kid("mtu"); m != nil {
+		if _, err := strconv.ParseUint(m.Get("size"), 10, 32); err != nil {
 			return xmlError("malformed mtu size")
 		}
 	}
 	owners := []*node{n}
-	if s := n.kid("source"); s != nil {
+	if s := n.Kid("source"); s != nil {
 		owners = append(owners, s)
 	}
 	for _, o := range owners {
-		for _, ip := range o.all("ip") {
-			if _, err := netip.ParseAddr(ip.get("address")); err != nil {
-				return xmlError("Invalid address '%s' in <ip>", ip.get("address"))
+		for _, ip := range o.All("ip") {
+			if _, err := netip.ParseAddr(ip.Get("address")); err != nil {
+				return xmlError("Invalid address '%s' in <ip>", ip.Get("address"))
 			}
-			ip.setDefault("family", "ipv4")
+			ip.SetDefault("family", "ipv4")
 		}
 	}
-	if err := checkVLAN(n.kid("vlan")); err != nil {
+	if err := checkVLAN(n.Kid("vlan")); err != nil {
 		return err
 	}
-	if err := def.checkVirtualPort(n.kid("virtualport")); err != nil {
+	if err := def.checkVirtualPort(n.Kid("virtualport")); err != nil {
 		return err
 	}
-	if typ := n.get("type"); typ != "ethernet" && typ != "network" && typ != "bridge" {
-		n.drop("filterref")
+	if typ := n.Get("type"); typ != "ethernet" && typ != "network" && typ != "bridge" {
+		n.Drop("filterref")
 	}
-	if f := n.kid("filterref"); f != nil {
-		slices.SortStableFunc(f.kids, func(a, b *node) int { return strings.Compare(a.get("name"), b.get("name")) })
+	if f := n.Kid("filterref"); f != nil {
+		slices.SortStableFunc(f.Kids, func(a, b *node) int { return strings.Compare(a.Get("name"), b.Get("name")) })
 	}
-	if b := n.kid("bandwidth"); b != nil {
-		for _, dir := range b.kids {
-			if !dir.has("average") && !(dir.name == "inbound" && dir.has("floor")) {
-				if dir.name == "inbound" {
+	if b := n.Kid("bandwidth"); b != nil {
+		for _, dir := range b.Kids {
+			if !dir.Has("average") && !(dir.Name == "inbound" && dir.Has("floor")) {
+				if dir.Name == "inbound" {
 					return liberr.New(liberr.FromNone, liberr.XMLDetail, "Missing mandatory average or floor attributes")
 				}
 				return liberr.New(liberr.FromNone, liberr.XMLDetail, "Missing mandatory average attribute")
 			}
 		}
-		if len(b.kids) == 0 {
-			n.remove(b)
+		if len(b.Kids) == 0 {
+			n.Remove(b)
 		}
 	}
-	if t := n.kid("tune"); t != nil && t.kidText("sndbuf") == "" {
-		n.remove(t)
+	if t := n.Kid("tune"); t != nil && t.KidText("sndbuf") == "" {
+		n.Remove(t)
 	}
-	if n.get("type") != "ethernet" && n.get("type") != "bridge" && n.get("type") != "user" {
-		n.drop("script", "downscript")
+	if n.Get("type") != "ethernet" && n.Get("type") != "bridge" && n.Get("type") != "user" {
+		n.Drop("script", "downscript")
 	}
-	if b := n.kid("backend"); b.has("type") {
-		return badValue(b, "type", b.get("type"))
-	} else if b != nil && len(b.attrs) == 0 {
-		n.remove(b)
+	if b := n.Kid("backend"); b.Has("type") {
+		return badValue(b, "type", b.Get("type"))
+	} else if b != nil && len(b.Attrs) == 0 {
+		n.Remove(b)
 	}
 	return nil
 }
@@ -253,29 +254,29 @@ func checkVLAN(v *node) error {
 	if v == nil {
 		return nil
 	}
-	tags := v.all("tag")
+	tags := v.All("tag")
 	if len(tags) == 0 {
 		return xmlError("missing tag id - each <vlan> must have at least one <tag id='n'/> subelement")
 	}
 	native := false
 	for _, t := range tags {
-		id, ok := t.uint("id")
+		id, ok := uintOf(t, "id")
 		if !ok {
 			return xmlError("missing or invalid vlan tag id attribute")
 		}
 		if id > 4095 {
 			return xmlError("vlan tag id %d too large (maximum 4095)", id)
 		}
-		native = native || t.has("nativeMode")
+		native = native || t.Has("nativeMode")
 	}
-	if v.get("trunk") == "no" {
+	if v.Get("trunk") == "no" {
 		if len(tags) > 1 {
 			return xmlError("invalid \"trunk='no'\" in <vlan> - trunk='yes' is required for more than one vlan tag")
 		}
-		v.unset("trunk")
+		v.Unset("trunk")
 	}
 	if len(tags) > 1 || native {
-		v.set("trunk", "yes")
+		v.Set("trunk", "yes")
 	}
 	return nil
 }
@@ -284,7 +285,7 @@ func (def *definition) checkVirtualPort(v *node) error {
 	if v == nil {
 		return nil
 	}
-	typ, ok := v.lookup("type")
+	typ, ok := v.Lookup("type")
 	if !ok {
 		return nil
 	}
@@ -292,10 +293,10 @@ func (def *definition) checkVirtualPort(v *node) error {
 		return unsupported("unknown virtualport type %s", typ)
 	}
 	if typ == "openvswitch" || typ == "802.1Qbg" {
-		p := v.ensure("parameters")
+		p := v.Ensure("parameters")
 		id := map[string]string{"openvswitch": "interfaceid", "802.1Qbg": "instanceid"}[typ]
-		if !p.has(id) {
-			p.set(id, def.env.uuid())
+		if !p.Has(id) {
+			p.Set(id, def.env.uuid())
 		}
 	}
 	return nil

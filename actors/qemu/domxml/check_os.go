@@ -11,27 +11,27 @@ var architectures = []string{"alpha", "armv6l", "armv7l", "armv7b", "aarch64", "
 
 // checkOS reads <os>: what is booted and how.
 func (def *definition) checkOS() error {
-	os := def.root.kid("os")
-	typ := os.kid("type")
-	if typ == nil || strings.TrimSpace(typ.text) == "" {
+	os := def.root.Kid("os")
+	typ := os.Kid("type")
+	if typ == nil || strings.TrimSpace(typ.Text) == "" {
 		return xmlError("an os <type> must be specified")
 	}
-	switch typ.text {
+	switch typ.Text {
 	case "hvm", "xen", "xenpvh":
 	case "linux", "exe", "uml":
-		if typ.text == "exe" && os.kidText("init") == "" {
+		if typ.Text == "exe" && os.KidText("init") == "" {
 			return xmlError("init binary must be specified")
 		}
 	default:
-		return unsupported("unknown OS type '%s'", typ.text)
+		return unsupported("unknown OS type '%s'", typ.Text)
 	}
-	if a, ok := typ.lookup("arch"); ok && !slices.Contains(architectures, a) {
+	if a, ok := typ.Lookup("arch"); ok && !slices.Contains(architectures, a) {
 		return unsupported("Unknown architecture %s", a)
 	}
-	def.arch = typ.get("arch")
+	def.arch = typ.Get("arch")
 	if def.arch == "" {
 		def.arch = def.env.arch()
-		typ.set("arch", def.arch)
+		typ.Set("arch", def.arch)
 	}
 	if err := def.checkBoot(os); err != nil {
 		return err
@@ -41,7 +41,7 @@ func (def *definition) checkOS() error {
 
 func (def *definition) checkBoot(os *node) error {
 	var boots []*node
-	for _, b := range os.all("boot") {
+	for _, b := range os.All("boot") {
 		if err := grammar["osboot"].check(b); err != nil {
 			return err
 		}
@@ -50,27 +50,27 @@ func (def *definition) checkBoot(os *node) error {
 	// More than four are cut off.
 	if len(boots) > 4 {
 		for _, b := range boots[4:] {
-			os.remove(b)
+			os.Remove(b)
 		}
 	}
-	if m := os.kid("bootmenu"); m != nil {
+	if m := os.Kid("bootmenu"); m != nil {
 		if err := grammar["bootmenu"].check(m); err != nil {
 			return err
 		}
-		if m.get("enable") != "yes" {
-			m.unset("timeout")
+		if m.Get("enable") != "yes" {
+			m.Unset("timeout")
 		}
-		if m.has("timeout") {
-			if t, ok := m.uint("timeout"); !ok || t > 65535 {
+		if m.Has("timeout") {
+			if t, ok := uintOf(m, "timeout"); !ok || t > 65535 {
 				return unsupported("invalid value for boot menu timeout, must be in range [0,65535]")
 			}
 		}
-		if len(m.attrs) == 0 {
-			os.remove(m)
+		if len(m.Attrs) == 0 {
+			os.Remove(m)
 		}
 	}
-	if s := os.kid("smbios"); s != nil {
-		mode, ok := s.lookup("mode")
+	if s := os.Kid("smbios"); s != nil {
+		mode, ok := s.Lookup("mode")
 		if !ok {
 			return missingAttr(s, "mode")
 		}
@@ -82,27 +82,27 @@ func (def *definition) checkBoot(os *node) error {
 }
 
 func (def *definition) checkFirmware(os *node) error {
-	if v, ok := os.lookup("firmware"); ok && v != "efi" && v != "bios" {
+	if v, ok := os.Lookup("firmware"); ok && v != "efi" && v != "bios" {
 		return xmlError("unknown firmware value %s", v)
 	}
-	if f := os.kid("firmware"); f != nil {
-		for _, feature := range f.kids {
+	if f := os.Kid("firmware"); f != nil {
+		for _, feature := range f.Kids {
 			if err := grammar["fwfeature"].check(feature); err != nil {
 				return err
 			}
 		}
-		slices.SortStableFunc(f.kids, func(a, b *node) int { return strings.Compare(a.get("name"), b.get("name")) })
-		if len(f.kids) == 0 {
-			os.remove(f)
+		slices.SortStableFunc(f.Kids, func(a, b *node) int { return strings.Compare(a.Get("name"), b.Get("name")) })
+		if len(f.Kids) == 0 {
+			os.Remove(f)
 		}
 	}
-	loader, nvram := os.kid("loader"), os.kid("nvram")
+	loader, nvram := os.Kid("loader"), os.Kid("nvram")
 	if loader != nil {
 		if err := grammar["loader"].check(loader); err != nil {
 			return err
 		}
-		if loader.text != "" && !os.has("firmware") {
-			loader.setDefault("type", "rom")
+		if loader.Text != "" && !os.Has("firmware") {
+			loader.SetDefault("type", "rom")
 		}
 	}
 	if nvram != nil {
@@ -110,27 +110,27 @@ func (def *definition) checkFirmware(os *node) error {
 			return err
 		}
 	}
-	if !os.has("firmware") && (loader == nil || loader.text == "") && (nvram != nil || loader != nil) {
+	if !os.Has("firmware") && (loader == nil || loader.Text == "") && (nvram != nil || loader != nil) {
 		return liberr.New(liberr.FromDomain, liberr.XMLDetail, "no loader path specified and firmware auto selection disabled")
 	}
-	if t := os.kid("acpi/table"); t != nil && t.get("type") != "slic" {
-		if !t.has("type") {
+	if t := os.Kid("acpi/table"); t != nil && t.Get("type") != "slic" {
+		if !t.Has("type") {
 			return missingAttr(t, "type")
 		}
-		return badValue(t, "type", t.get("type"))
+		return badValue(t, "type", t.Get("type"))
 	}
 	return nil
 }
 
 func (def *definition) checkNVRAM(nvram *node) error {
-	if !nvram.has("type") {
-		nvram.drop("source")
+	if !nvram.Has("type") {
+		nvram.Drop("source")
 		return nil
 	}
-	nvram.text = ""
-	src := nvram.kid("source")
+	nvram.Text = ""
+	src := nvram.Kid("source")
 	if src == nil {
-		return xmlError("Missing source element with nvram type '%s'", nvram.get("type"))
+		return xmlError("Missing source element with nvram type '%s'", nvram.Get("type"))
 	}
 	return checkStorageSource(nvram, src)
 }

@@ -4,11 +4,13 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // checkCPUTune reads <cputune>: shares, bandwidth, pinning and schedulers.
 func (def *definition) checkCPUTune() error {
-	t := def.root.kid("cputune")
+	t := def.root.Kid("cputune")
 	if t == nil {
 		return nil
 	}
@@ -16,12 +18,12 @@ func (def *definition) checkCPUTune() error {
 		return err
 	}
 	seen := map[string]bool{}
-	for _, p := range t.all("vcpupin") {
-		if _, ok := p.uint("vcpu"); !ok {
+	for _, p := range t.All("vcpupin") {
+		if _, ok := uintOf(p, "vcpu"); !ok {
 			return xmlError("Missing required attribute 'vcpu' in element 'vcpupin'")
 		}
-		id := p.get("vcpu")
-		if !p.has("cpuset") {
+		id := p.Get("vcpu")
+		if !p.Has("cpuset") {
 			return internalError("missing cpuset for vcpupin")
 		}
 		if seen[id] {
@@ -33,13 +35,13 @@ func (def *definition) checkCPUTune() error {
 		}
 	}
 	def.dropPinsBeyond(t)
-	for _, p := range t.all("emulatorpin") {
+	for _, p := range t.All("emulatorpin") {
 		if _, err := normalizeBitmap(p, "cpuset"); err != nil {
 			return err
 		}
 	}
-	for _, p := range t.all("iothreadpin") {
-		id := p.get("iothread")
+	for _, p := range t.All("iothreadpin") {
+		id := p.Get("iothread")
 		if !slices.Contains(def.iothreadIDs(), id) {
 			return unsupported("Cannot find 'iothread' : %s", id)
 		}
@@ -50,41 +52,41 @@ func (def *definition) checkCPUTune() error {
 	if err := checkSchedulers(t); err != nil {
 		return err
 	}
-	if len(t.kids) == 0 {
-		def.root.remove(t)
+	if len(t.Kids) == 0 {
+		def.root.Remove(t)
 	}
 	return nil
 }
 
 // dropPinsBeyond removes pins of virtual CPUs that do not exist and sorts the rest.
 func (def *definition) dropPinsBeyond(t *node) {
-	count, _ := strconv.ParseUint(def.root.kidText("vcpu"), 10, 64)
-	t.kids = slices.DeleteFunc(t.kids, func(k *node) bool {
-		id, _ := k.uint("vcpu")
-		return k.name == "vcpupin" && id >= count
+	count, _ := strconv.ParseUint(def.root.KidText("vcpu"), 10, 64)
+	t.Kids = slices.DeleteFunc(t.Kids, func(k *node) bool {
+		id, _ := uintOf(k, "vcpu")
+		return k.Name == "vcpupin" && id >= count
 	})
-	pins := t.all("vcpupin")
+	pins := t.All("vcpupin")
 	slices.SortStableFunc(pins, byNumber("vcpu"))
-	t.drop("vcpupin")
-	t.add(pins...)
-	threads := t.all("iothreadpin")
+	t.Drop("vcpupin")
+	t.Add(pins...)
+	threads := t.All("iothreadpin")
 	slices.SortStableFunc(threads, byNumber("iothread"))
-	t.drop("iothreadpin")
-	t.add(threads...)
+	t.Drop("iothreadpin")
+	t.Add(threads...)
 }
 
 func checkCPUBandwidth(t *node) error {
-	if s := t.kid("shares"); s != nil {
-		if _, err := strconv.ParseUint(s.text, 10, 64); err != nil {
+	if s := t.Kid("shares"); s != nil {
+		if _, err := strconv.ParseUint(s.Text, 10, 64); err != nil {
 			return xmlError("can't parse cputune shares value")
 		}
 	}
 	for _, name := range []string{"period", "quota", "global_period", "global_quota", "emulator_period", "emulator_quota", "iothread_period", "iothread_quota"} {
-		k := t.kid(name)
+		k := t.Kid(name)
 		if k == nil {
 			continue
 		}
-		v, err := strconv.ParseInt(k.text, 10, 64)
+		v, err := strconv.ParseInt(k.Text, 10, 64)
 		if err != nil {
 			return xmlError("can't parse cputune %s value", name)
 		}
@@ -96,7 +98,7 @@ func checkCPUBandwidth(t *node) error {
 			return unsupported("Value of cputune '%s' must be in range [1000, 1000000]", name)
 		}
 		if v == 0 {
-			t.remove(k)
+			t.Remove(k)
 		}
 	}
 	return nil
@@ -104,9 +106,9 @@ func checkCPUBandwidth(t *node) error {
 
 func checkSchedulers(t *node) error {
 	var single []*node
-	for _, s := range t.kids {
+	for _, s := range t.Kids {
 		var list string
-		switch s.name {
+		switch s.Name {
 		case "vcpusched":
 			list = "vcpus"
 		case "iothreadsched":
@@ -115,21 +117,21 @@ func checkSchedulers(t *node) error {
 		default:
 			continue
 		}
-		if err := grammar["domain"].kids["cputune"].kind.kids[s.name].kind.check(s); err != nil {
+		if err := grammar["domain"].kids["cputune"].kind.kids[s.Name].kind.check(s); err != nil {
 			return err
 		}
-		switch s.get("scheduler") {
+		switch s.Get("scheduler") {
 		case "fifo", "rr":
-			if !s.has("priority") {
+			if !s.Has("priority") {
 				return missingAttr(s, "priority")
 			}
 		default:
-			s.unset("priority")
+			s.Unset("priority")
 		}
 		if list == "" {
 			continue
 		}
-		if !s.has(list) {
+		if !s.Has(list) {
 			return xmlError("Missing %s attribute", list)
 		}
 		b, err := normalizeBitmap(s, list)
@@ -138,14 +140,14 @@ func checkSchedulers(t *node) error {
 		}
 		single = append(single, spread(s, list, b)...)
 	}
-	t.drop("vcpusched", "iothreadsched")
+	t.Drop("vcpusched", "iothreadsched")
 	slices.SortStableFunc(single, func(a, b *node) int { return byNumber(schedList(a))(a, b) })
-	t.add(single...)
+	t.Add(single...)
 	return nil
 }
 
 func schedList(s *node) string {
-	if s.name == "vcpusched" {
+	if s.Name == "vcpusched" {
 		return "vcpus"
 	}
 	return "iothreads"
@@ -155,8 +157,8 @@ func schedList(s *node) string {
 func spread(s *node, list string, b bitmap) (out []*node) {
 	for i, on := range b {
 		if on {
-			c := s.clone()
-			c.set(list, utoa(i))
+			c := s.Clone()
+			c.Set(list, utoa(i))
 			out = append(out, c)
 		}
 	}
@@ -165,12 +167,12 @@ func spread(s *node, list string, b bitmap) (out []*node) {
 
 // checkTuning reads <memtune>, <blkiotune>, <numatune> and <resource>.
 func (def *definition) checkTuning() error {
-	if t := def.root.kid("memtune"); t != nil {
-		if t.kid("min_guarantee") != nil {
+	if t := def.root.Kid("memtune"); t != nil {
+		if t.Kid("min_guarantee") != nil {
 			return qemuUnsupported("Parameter 'min_guarantee' not supported by QEMU.")
 		}
 		for _, name := range []string{"hard_limit", "soft_limit", "min_guarantee", "swap_hard_limit"} {
-			n := t.kid(name)
+			n := t.Kid(name)
 			if n == nil {
 				continue
 			}
@@ -179,32 +181,32 @@ func (def *definition) checkTuning() error {
 				return err
 			}
 			if v >= math.MaxInt64>>10 { // the kernel's "no limit"
-				t.remove(n)
+				t.Remove(n)
 				continue
 			}
-			n.setKiB(v)
+			setKiB(n, v)
 		}
-		if len(t.kids) == 0 {
-			def.root.remove(t)
+		if len(t.Kids) == 0 {
+			def.root.Remove(t)
 		}
 	}
 	if err := def.checkBlkio(); err != nil {
 		return err
 	}
-	if r := def.root.kid("resource"); r != nil && r.kidText("partition") == "" && r.kid("fibrechannel") == nil {
-		def.root.remove(r)
+	if r := def.root.Kid("resource"); r != nil && r.KidText("partition") == "" && r.Kid("fibrechannel") == nil {
+		def.root.Remove(r)
 	}
 	return def.checkNUMATune()
 }
 
 func (def *definition) checkBlkio() error {
-	b := def.root.kid("blkiotune")
+	b := def.root.Kid("blkiotune")
 	if b == nil {
 		return nil
 	}
 	seen := map[string]bool{}
-	for _, d := range b.all("device") {
-		path := d.kidText("path")
+	for _, d := range b.All("device") {
+		path := d.KidText("path")
 		if path == "" {
 			return xmlError("missing per-device path")
 		}
@@ -212,17 +214,17 @@ func (def *definition) checkBlkio() error {
 			return unsupported("duplicate blkio device path '%s'", path)
 		}
 		seen[path] = true
-		for _, k := range d.kids {
-			if _, err := strconv.ParseUint(k.text, 10, 64); err != nil && k.name != "path" {
-				return xmlError("could not parse %s %s", k.name, k.text)
+		for _, k := range d.Kids {
+			if _, err := strconv.ParseUint(k.Text, 10, 64); err != nil && k.Name != "path" {
+				return xmlError("could not parse %s %s", k.Name, k.Text)
 			}
 		}
-		if len(d.kids) == 1 {
-			b.remove(d)
+		if len(d.Kids) == 1 {
+			b.Remove(d)
 		}
 	}
-	if len(b.kids) == 0 {
-		def.root.remove(b)
+	if len(b.Kids) == 0 {
+		def.root.Remove(b)
 	}
 	return nil
 }
@@ -230,52 +232,52 @@ func (def *definition) checkBlkio() error {
 var numaModes = []string{"strict", "preferred", "interleave", "restrictive"}
 
 func (def *definition) checkNUMATune() error {
-	t := def.root.kid("numatune")
+	t := def.root.Kid("numatune")
 	if t == nil {
-		if def.root.kid("vcpu").get("placement") == "auto" {
-			def.root.add(&node{name: "numatune", kids: []*node{elem("memory", "mode", "strict", "placement", "auto")}})
+		if def.root.Kid("vcpu").Get("placement") == "auto" {
+			def.root.Add(&node{Name: "numatune", Kids: []*node{xmltree.Elem("memory", "mode", "strict", "placement", "auto")}})
 		}
 		return nil
 	}
-	if m := t.kid("memory"); m != nil {
-		if v, ok := m.lookup("mode"); ok && !slices.Contains(numaModes, v) {
+	if m := t.Kid("memory"); m != nil {
+		if v, ok := m.Lookup("mode"); ok && !slices.Contains(numaModes, v) {
 			return unsupported("Unsupported NUMA memory tuning mode '%s'", v)
 		}
-		m.setDefault("mode", "strict")
-		if v, ok := m.lookup("placement"); ok && v != "static" && v != "auto" {
+		m.SetDefault("mode", "strict")
+		if v, ok := m.Lookup("placement"); ok && v != "static" && v != "auto" {
 			return unsupported("Unsupported NUMA memory placement mode '%s'", v)
 		}
-		if !m.has("placement") && !m.has("nodeset") {
-			m.set("placement", def.root.kid("vcpu").get("placement"))
+		if !m.Has("placement") && !m.Has("nodeset") {
+			m.Set("placement", def.root.Kid("vcpu").Get("placement"))
 		}
-		if m.get("placement") == "static" && !m.has("nodeset") {
+		if m.Get("placement") == "static" && !m.Has("nodeset") {
 			return unsupported("nodeset for NUMA memory tuning must be set if 'placement' is 'static'")
 		}
-		if m.get("placement") == "auto" {
-			m.unset("nodeset")
+		if m.Get("placement") == "auto" {
+			m.Unset("nodeset")
 		} else {
-			m.unset("placement")
+			m.Unset("placement")
 			if _, err := normalizeBitmap(m, "nodeset"); err != nil {
 				return err
 			}
 		}
 	}
-	cells := def.root.kid("cpu/numa").all("cell")
-	for _, m := range t.all("memnode") {
+	cells := def.root.Kid("cpu/numa").All("cell")
+	for _, m := range t.All("memnode") {
 		if len(cells) == 0 {
 			return xmlError("Element 'memnode' is invalid without any guest NUMA cells")
 		}
-		id, ok := m.uint("cellid")
+		id, ok := uintOf(m, "cellid")
 		if !ok {
 			return xmlError("Missing required attribute 'cellid' in element 'memnode'")
 		}
 		if id >= uint64(len(cells)) {
 			return xmlError("Argument 'cellid' in memnode element must correspond to existing guest's NUMA cell")
 		}
-		if v, ok := m.lookup("mode"); ok && !slices.Contains(numaModes, v) {
+		if v, ok := m.Lookup("mode"); ok && !slices.Contains(numaModes, v) {
 			return unsupported("Unsupported NUMA memory tuning mode '%s'", v)
 		}
-		m.setDefault("mode", "strict")
+		m.SetDefault("mode", "strict")
 		if _, err := normalizeBitmap(m, "nodeset"); err != nil {
 			return err
 		}

@@ -7,13 +7,15 @@ import (
 	"strings"
 
 	"libvirt.org/go/libvirtxml"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // toStruct turns a finished tree into libvirtxml's form.
 func toStruct(root *node) (*libvirtxml.Domain, error) {
 	d := &libvirtxml.Domain{}
-	meta := root.kid(metadataName)
-	root.drop(metadataName)
+	meta := root.Kid(metadataName)
+	root.Drop(metadataName)
 	if err := decode(root, d); err != nil {
 		return nil, err
 	}
@@ -25,7 +27,7 @@ func toStruct(root *node) (*libvirtxml.Domain, error) {
 	}
 	if meta = stash(root, meta); meta != nil {
 		d.Metadata = &libvirtxml.DomainMetadata{}
-		if len(meta.kids) > 0 {
+		if len(meta.Kids) > 0 {
 			d.Metadata.XML = "\n" + dumpMetadata(meta, 2) + "  "
 		}
 	}
@@ -33,9 +35,9 @@ func toStruct(root *node) (*libvirtxml.Domain, error) {
 }
 
 func decode(n *node, into any) error {
-	dec := xml.NewTokenDecoder(&tokens{stack: []frame{{n: &node{kids: []*node{n}}}}})
+	dec := xml.NewTokenDecoder(&tokens{stack: []frame{{n: &node{Kids: []*node{n}}}}})
 	if err := dec.Decode(into); err != nil {
-		return internalError("cannot keep <%s>: %v", n.name, err)
+		return internalError("cannot keep <%s>: %v", n.Name, err)
 	}
 	return nil
 }
@@ -62,7 +64,7 @@ func fromStruct(d *libvirtxml.Domain) (*node, error) {
 		if meta == nil {
 			return nil, internalError("metadata of domain '%s' is not well formed", d.Name)
 		}
-		root.add(meta)
+		root.Add(meta)
 		unstash(root, meta)
 	}
 	adoptNamespaces(root)
@@ -75,9 +77,9 @@ func encode(v any) (*node, error) {
 	if err != nil {
 		return nil, internalError("cannot format definition: %v", err)
 	}
-	root, bad := scan(string(text))
+	root, bad := xmltree.Scan(string(text))
 	if bad != nil {
-		return nil, internalError("cannot format definition: %s", bad.msg)
+		return nil, internalError("cannot format definition: %s", bad.Complaint)
 	}
 	return root, nil
 }
@@ -88,7 +90,7 @@ func addHostAddresses(root *node, d *libvirtxml.Domain) error {
 	if d.Devices == nil {
 		return nil
 	}
-	nodes := root.kid("devices").all("interface")
+	nodes := root.Kid("devices").All("interface")
 	for i := range d.Devices.Interfaces {
 		s := d.Devices.Interfaces[i].Source
 		if i >= len(nodes) || s == nil || s.Ethernet == nil || (len(s.Ethernet.IP) == 0) == (len(s.Ethernet.Route) == 0) {
@@ -98,8 +100,8 @@ func addHostAddresses(root *node, d *libvirtxml.Domain) error {
 		if err != nil {
 			return err
 		}
-		made.name = "source"
-		nodes[i].add(made)
+		made.Name = "source"
+		nodes[i].Add(made)
 	}
 	return nil
 }
@@ -120,17 +122,17 @@ func (t *tokens) Token() (xml.Token, error) {
 	f := &t.stack[len(t.stack)-1]
 	if !f.text {
 		f.text = true
-		if f.n.text != "" {
-			return xml.CharData(f.n.text), nil
+		if f.n.Text != "" {
+			return xml.CharData(f.n.Text), nil
 		}
 	}
-	if f.next < len(f.n.kids) {
-		k := f.n.kids[f.next]
+	if f.next < len(f.n.Kids) {
+		k := f.n.Kids[f.next]
 		f.next++
 		t.stack = append(t.stack, frame{n: k})
-		start := xml.StartElement{Name: xmlName(k.name)}
-		for _, a := range k.attrs {
-			start.Attr = append(start.Attr, xml.Attr{Name: xmlName(a.name), Value: a.value})
+		start := xml.StartElement{Name: xmlName(k.Name)}
+		for _, a := range k.Attrs {
+			start.Attr = append(start.Attr, xml.Attr{Name: xmlName(a.Name), Value: a.Value})
 		}
 		return start, nil
 	}
@@ -138,7 +140,7 @@ func (t *tokens) Token() (xml.Token, error) {
 	if len(t.stack) == 0 {
 		return nil, io.EOF
 	}
-	return xml.EndElement{Name: xmlName(f.n.name)}, nil
+	return xml.EndElement{Name: xmlName(f.n.Name)}, nil
 }
 
 func xmlName(name string) xml.Name {

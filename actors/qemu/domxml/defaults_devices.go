@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // defaultsDevices fills in what devices leave open and adds the devices a machine implies, in the order libvirt does:
@@ -17,14 +19,14 @@ func (def *definition) defaultsDevices() error {
 	}
 	def.impliedDevices()
 	if root := def.controller("pci", 0); root != nil {
-		if err := def.checkRoot(root.get("model")); err != nil {
+		if err := def.checkRoot(root.Get("model")); err != nil {
 			return err
 		}
 	}
 	if err := def.refuseDuplicates(); err != nil {
 		return err
 	}
-	for _, d := range def.devices.kids {
+	for _, d := range def.devices.Kids {
 		if err := def.deviceDefaults(d); err != nil {
 			return err
 		}
@@ -44,7 +46,7 @@ func (def *definition) defaultsDevices() error {
 		return err
 	}
 	def.impliedControllers()
-	for _, c := range def.devices.all("controller") {
+	for _, c := range def.devices.All("controller") {
 		if err := def.controllerDefaults(c); err != nil {
 			return err
 		}
@@ -71,8 +73,8 @@ func (def *definition) impliedDevices() {
 	if q35 && def.controller("pci", 0) == nil {
 		def.addController("pci", 0, "pcie-root")
 	}
-	if def.devices.kid("memballoon") == nil {
-		def.devices.add(elem("memballoon", "model", "virtio"))
+	if def.devices.Kid("memballoon") == nil {
+		def.devices.Add(xmltree.Elem("memballoon", "model", "virtio"))
 	}
 	def.impliedAudio()
 }
@@ -90,18 +92,18 @@ func (def *definition) impliedUSB() string {
 }
 
 func (def *definition) impliedAudio() {
-	if def.devices.kid("audio") != nil {
+	if def.devices.Kid("audio") != nil {
 		return
 	}
-	graphics := def.devices.all("graphics")
+	graphics := def.devices.All("graphics")
 	if len(graphics) == 0 {
-		def.devices.add(elem("audio", "id", "1", "type", "none"))
+		def.devices.Add(xmltree.Elem("audio", "id", "1", "type", "none"))
 		return
 	}
 	// SPICE carries the sound, VNC could: the last of them decides. Other displays leave the guest without a backend.
 	backend := ""
 	for _, g := range graphics {
-		switch g.get("type") {
+		switch g.Get("type") {
 		case "spice":
 			backend = "spice"
 		case "vnc":
@@ -109,16 +111,16 @@ func (def *definition) impliedAudio() {
 		}
 	}
 	if backend != "" {
-		def.devices.add(elem("audio", "id", "1", "type", backend))
+		def.devices.Add(xmltree.Elem("audio", "id", "1", "type", backend))
 	}
 }
 
 func (def *definition) refuseDuplicates() error {
 	seen := map[string]*node{}
-	for _, c := range def.devices.all("controller") {
-		key := c.get("type") + " " + c.get("index")
-		if seen[key] != nil && !(c.get("type") == "usb" && (c.kid("master") != nil || seen[key].kid("master") != nil || strings.HasPrefix(c.get("model"), "ich9-"))) {
-			return xmlError("Multiple '%s' controllers with index '%s'", c.get("type"), c.get("index"))
+	for _, c := range def.devices.All("controller") {
+		key := c.Get("type") + " " + c.Get("index")
+		if seen[key] != nil && !(c.Get("type") == "usb" && (c.Kid("master") != nil || seen[key].Kid("master") != nil || strings.HasPrefix(c.Get("model"), "ich9-"))) {
+			return xmlError("Multiple '%s' controllers with index '%s'", c.Get("type"), c.Get("index"))
 		}
 		seen[key] = c
 	}
@@ -127,13 +129,13 @@ func (def *definition) refuseDuplicates() error {
 
 // deviceDefaults is libvirt's post-parse of one device.
 func (def *definition) deviceDefaults(d *node) error {
-	switch d.name {
+	switch d.Name {
 	case "disk":
 		return def.diskDefaults(d)
 	case "controller":
 		return def.controllerDefaults(d)
 	case "interface":
-		if m := d.kid("model"); m.get("type") != "" && !strings.HasPrefix(m.get("type"), "virtio") {
+		if m := d.Kid("model"); m.Get("type") != "" && !strings.HasPrefix(m.Get("type"), "virtio") {
 			if err := refuseVirtioOptions(d); err != nil {
 				return err
 			}
@@ -142,97 +144,97 @@ func (def *definition) deviceDefaults(d *node) error {
 	case "video":
 		def.videoDefaults(d)
 	case "tpm":
-		d.setDefault("model", "tpm-tis")
-		if b := d.kid("backend"); b.get("type") == "emulator" {
+		d.SetDefault("model", "tpm-tis")
+		if b := d.Kid("backend"); b.Get("type") == "emulator" {
 			version := "2.0"
-			if d.get("model") == "tpm-tis" {
+			if d.Get("model") == "tpm-tis" {
 				version = "1.2"
 			}
-			b.setDefault("version", version)
+			b.SetDefault("version", version)
 		}
 	case "panic":
-		if d.get("model") == "" {
-			d.set("model", "isa")
+		if d.Get("model") == "" {
+			d.Set("model", "isa")
 		}
 	case "graphics":
 		def.graphicsDefaults(d)
 	case "vsock":
-		d.setDefault("model", "virtio")
-		c := d.ensure("cid")
-		if c.has("address") {
-			c.setDefault("auto", "no")
+		d.SetDefault("model", "virtio")
+		c := d.Ensure("cid")
+		if c.Has("address") {
+			c.SetDefault("auto", "no")
 		} else {
-			c.setDefault("auto", "yes")
+			c.SetDefault("auto", "yes")
 		}
-		if c.get("auto") == "yes" && def.flags&ParseLive == 0 {
-			c.unset("address")
+		if c.Get("auto") == "yes" && def.flags&ParseLive == 0 {
+			c.Unset("address")
 		}
 	case "audio":
-		d.kids = slices.DeleteFunc(d.kids, func(k *node) bool { return len(k.attrs) == 0 && len(k.kids) == 0 })
+		d.Kids = slices.DeleteFunc(d.Kids, func(k *node) bool { return len(k.Attrs) == 0 && len(k.Kids) == 0 })
 	case "rng":
-		if d.kid("driver") != nil && len(d.kid("driver").attrs) == 0 {
-			d.drop("driver")
+		if d.Kid("driver") != nil && len(d.Kid("driver").Attrs) == 0 {
+			d.Drop("driver")
 		}
-		if b := d.kid("backend"); b.get("model") == "random" && b.text == "" {
-			b.text = "/dev/random"
+		if b := d.Kid("backend"); b.Get("model") == "random" && b.Text == "" {
+			b.Text = "/dev/random"
 		}
 	}
 	return nil
 }
 
 func (def *definition) diskDefaults(d *node) error {
-	if dev := d.get("device"); d.kid("source") == nil && (dev == "cdrom" || dev == "floppy") {
-		d.set("type", "file") // an empty drive is of no type
+	if dev := d.Get("device"); d.Kid("source") == nil && (dev == "cdrom" || dev == "floppy") {
+		d.Set("type", "file") // an empty drive is of no type
 	}
-	if t := d.kid("iotune"); t != nil {
-		t.kids = slices.DeleteFunc(t.kids, func(k *node) bool { return k.text == "0" })
-		if len(t.kids) == 0 {
-			d.remove(t)
+	if t := d.Kid("iotune"); t != nil {
+		t.Kids = slices.DeleteFunc(t.Kids, func(k *node) bool { return k.Text == "0" })
+		if len(t.Kids) == 0 {
+			d.Remove(t)
 		}
 	}
-	drv := d.kid("driver")
+	drv := d.Kid("driver")
 	if drv == nil {
-		drv = elem("driver")
-		d.add(drv)
+		drv = xmltree.Elem("driver")
+		d.Add(drv)
 	}
-	drv.setDefault("name", "qemu")
-	if !drv.has("type") {
-		switch d.get("type") {
+	drv.SetDefault("name", "qemu")
+	if !drv.Has("type") {
+		switch d.Get("type") {
 		case "dir":
-			drv.set("type", "fat")
+			drv.Set("type", "fat")
 		case "volume": // known when the volume is looked up
 		case "file":
-			if def.flags&ParseLive == 0 || d.kid("source") != nil { // a running domain's empty drive has none
-				drv.set("type", "raw")
+			if def.flags&ParseLive == 0 || d.Kid("source") != nil { // a running domain's empty drive has none
+				drv.Set("type", "raw")
 			}
 		default:
-			drv.set("type", "raw")
+			drv.Set("type", "raw")
 		}
 	}
 	for _, path := range []string{"encryption", "source/encryption"} {
-		if e := d.kid(path); e != nil {
-			e.setDefault("engine", "qemu")
+		if e := d.Kid(path); e != nil {
+			e.SetDefault("engine", "qemu")
 		}
 	}
 	return nil
 }
 
 func (def *definition) controllerDefaults(c *node) error {
-	switch c.get("type") {
+	switch c.Get("type") {
 	case "usb":
-		if c.get("model") == "" {
-			c.set("model", "piix3-uhci")
+		if c.Get("model") == "" {
+			c.Set("model", "piix3-uhci")
 		}
 	case "scsi":
-		if m := c.get("model"); m == "" || m == "auto" {
-			c.set("model", def.defaultSCSI())
+		if m := c.Get("model"); m == "" || m == "auto" {
+			c.Set("model", def.defaultSCSI())
 		}
 	case "pci":
-		if c.get("model") == "" && c.get("index") == "0" {
+		if c.Get("model") == "" && c.Get("index") == "0" {
 			if def.isQ35() {
-				c.set("model", "pcie-root")
+				c.Set("model", "pcie-root")
 			} else {
-				c.set("model", "pci-root")
+				c.Set("model", "pci-root")
 			}
 		}
 	}
@@ -250,13 +252,13 @@ func (def *definition) defaultSCSI() string {
 }
 
 func (def *definition) interfaceDefaults(n *node) {
-	if n.get("type") == "hostdev" {
+	if n.Get("type") == "hostdev" {
 		return
 	}
-	m := n.kid("model")
-	if m == nil || m.get("type") == "" {
+	m := n.Kid("model")
+	if m == nil || m.Get("type") == "" {
 		model := "rtl8139"
-		if n.get("type") == "vdpa" {
+		if n.Get("type") == "vdpa" {
 			model = "virtio"
 		} else if !def.caps.HasDevice("rtl8139") {
 			model = "e1000"
@@ -264,30 +266,30 @@ func (def *definition) interfaceDefaults(n *node) {
 				model = "virtio"
 			}
 		}
-		n.drop("model")
-		n.add(elem("model", "type", model))
-		m = n.kid("model")
+		n.Drop("model")
+		n.Add(xmltree.Elem("model", "type", model))
+		m = n.Kid("model")
 	}
-	if d := n.kid("driver"); d != nil && !strings.HasPrefix(m.get("type"), "virtio") {
-		n.remove(d) // only virtio has options
+	if d := n.Kid("driver"); d != nil && !strings.HasPrefix(m.Get("type"), "virtio") {
+		n.Remove(d) // only virtio has options
 	} else if d != nil {
-		d.kids = slices.DeleteFunc(d.kids, func(k *node) bool { return len(k.attrs) == 0 })
-		if d.get("queues") == "0" {
-			d.unset("queues")
+		d.Kids = slices.DeleteFunc(d.Kids, func(k *node) bool { return len(k.Attrs) == 0 })
+		if d.Get("queues") == "0" {
+			d.Unset("queues")
 		}
-		if len(d.attrs) == 0 && len(d.kids) == 0 {
-			n.remove(d)
+		if len(d.Attrs) == 0 && len(d.Kids) == 0 {
+			n.Remove(d)
 		}
 	}
 }
 
 func (def *definition) videoDefaults(v *node) {
-	if d := v.kid("driver"); d != nil && len(d.attrs) == 0 {
-		v.remove(d)
+	if d := v.Kid("driver"); d != nil && len(d.Attrs) == 0 {
+		v.Remove(d)
 	}
-	m := v.ensure("model")
-	if t := m.get("type"); t == "" || t == "default" {
-		m.set("type", def.defaultVideo())
+	m := v.Ensure("model")
+	if t := m.Get("type"); t == "" || t == "default" {
+		m.Set("type", def.defaultVideo())
 	}
 }
 
@@ -305,15 +307,15 @@ func (def *definition) defaultVideo() string {
 
 // graphicsDefaults: SPICE without any port listens nowhere.
 func (def *definition) graphicsDefaults(g *node) {
-	if g.get("type") != "spice" || g.get("autoport") == "yes" || g.has("port") || g.has("tlsPort") {
+	if g.Get("type") != "spice" || g.Get("autoport") == "yes" || g.Has("port") || g.Has("tlsPort") {
 		return
 	}
-	g.unset("autoport")
-	for _, l := range g.all("listen") {
-		if t := l.get("type"); t == "address" || t == "network" {
-			g.drop("listen")
-			g.unset("listen")
-			g.add(elem("listen", "type", "none"))
+	g.Unset("autoport")
+	for _, l := range g.All("listen") {
+		if t := l.Get("type"); t == "address" || t == "network" {
+			g.Drop("listen")
+			g.Unset("listen")
+			g.Add(xmltree.Elem("listen", "type", "none"))
 			return
 		}
 	}
@@ -324,27 +326,27 @@ func (def *definition) impliedInputs() {
 		return
 	}
 	for _, typ := range []string{"mouse", "keyboard"} {
-		if !slices.ContainsFunc(def.devices.all("input"), func(in *node) bool { return in.get("type") == typ && in.get("bus") == "ps2" }) {
-			def.devices.add(elem("input", "type", typ, "bus", "ps2"))
+		if !slices.ContainsFunc(def.devices.All("input"), func(in *node) bool { return in.Get("type") == typ && in.Get("bus") == "ps2" }) {
+			def.devices.Add(xmltree.Elem("input", "type", typ, "bus", "ps2"))
 		}
 	}
 }
 
 func (def *definition) impliedVideo() {
-	if def.devices.kid("graphics") != nil && def.devices.kid("video") == nil {
-		def.devices.add(&node{name: "video", kids: []*node{elem("model", "type", def.defaultVideo())}})
+	if def.devices.Kid("graphics") != nil && def.devices.Kid("video") == nil {
+		def.devices.Add(&node{Name: "video", Kids: []*node{xmltree.Elem("model", "type", def.defaultVideo())}})
 	}
 }
 
 // primaryVideo puts the primary card first and fills in what depends on it.
 func (def *definition) primaryVideo() error {
-	videos := def.devices.all("video")
+	videos := def.devices.All("video")
 	if len(videos) == 0 {
 		return nil
 	}
 	primary := -1
 	for i, v := range videos {
-		if v.kid("model").get("primary") != "yes" {
+		if v.Kid("model").Get("primary") != "yes" {
 			continue
 		}
 		if primary >= 0 {
@@ -356,12 +358,12 @@ func (def *definition) primaryVideo() error {
 		first := videos[primary]
 		videos = slices.Insert(slices.Delete(videos, primary, primary+1), 0, first)
 	}
-	def.devices.drop("video")
-	def.devices.add(videos...)
+	def.devices.Drop("video")
+	def.devices.Add(videos...)
 	for i, v := range videos {
-		m := v.kid("model")
-		if i == 0 && m.get("type") != "none" {
-			m.set("primary", "yes")
+		m := v.Kid("model")
+		if i == 0 && m.Get("type") != "none" {
+			m.Set("primary", "yes")
 		}
 		def.videoMemory(m)
 	}
@@ -371,12 +373,12 @@ func (def *definition) primaryVideo() error {
 // videoMemory fills in the sizes, in KiB; what a document says is rounded up to a power of two.
 func (def *definition) videoMemory(m *node) {
 	round := func(name, otherwise string) {
-		v, err := strconv.ParseUint(m.get(name), 10, 32)
+		v, err := strconv.ParseUint(m.Get(name), 10, 32)
 		if err != nil || v == 0 {
 			if otherwise == "" {
-				m.unset(name)
+				m.Unset(name)
 			} else {
-				m.set(name, otherwise)
+				m.Set(name, otherwise)
 			}
 			return
 		}
@@ -384,14 +386,14 @@ func (def *definition) videoMemory(m *node) {
 		for p < v {
 			p *= 2
 		}
-		m.set(name, utoa(p))
+		m.Set(name, utoa(p))
 	}
-	switch m.get("type") {
+	switch m.Get("type") {
 	case "qxl":
 		round("ram", "65536")
 		round("vram", "65536")
-		if v := m.get("vgamem"); v == "" || v == "0" {
-			m.set("vgamem", "16384")
+		if v := m.Get("vgamem"); v == "" || v == "0" {
+			m.Set("vgamem", "16384")
 		}
 		round("vram64", "")
 	case "vga", "cirrus", "vmvga", "bochs":
@@ -399,11 +401,11 @@ func (def *definition) videoMemory(m *node) {
 	default:
 		round("vram", "")
 	}
-	if m.get("type") != "none" {
-		if h := m.get("heads"); h == "" || h == "0" {
-			m.set("heads", "1")
+	if m.Get("type") != "none" {
+		if h := m.Get("heads"); h == "" || h == "0" {
+			m.Set("heads", "1")
 		}
 	} else {
-		m.unset("heads")
+		m.Unset("heads")
 	}
 }

@@ -6,15 +6,16 @@ import (
 	"strconv"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
 // defaultsBasic fills in what needs nothing but the document: the emulator and the order of controllers and disks.
 func (def *definition) defaultsBasic() error {
-	if e := def.devices.kid("emulator"); e == nil || e.text == "" {
-		def.devices.drop("emulator")
-		if bin := def.env.emulator(def.arch, def.root.get("type")); bin != "" {
-			def.devices.add(leaf("emulator", bin))
+	if e := def.devices.Kid("emulator"); e == nil || e.Text == "" {
+		def.devices.Drop("emulator")
+		if bin := def.env.emulator(def.arch, def.root.Get("type")); bin != "" {
+			def.devices.Add(xmltree.Leaf("emulator", bin))
 		}
 	}
 	if def.flags&ParseTrusted == 0 {
@@ -31,15 +32,15 @@ func (def *definition) defaultsBasic() error {
 // one by one.
 func (def *definition) sortDisks() {
 	var sorted []*node
-	for _, d := range def.devices.all("disk") {
-		bus := d.kid("target").get("bus")
-		idx, _ := diskIndex(d.kid("target").get("dev"))
+	for _, d := range def.devices.All("disk") {
+		bus := d.Kid("target").Get("bus")
+		idx, _ := diskIndex(d.Kid("target").Get("dev"))
 		at := -1
 		for i := len(sorted) - 1; i >= 0; i-- {
-			if sorted[i].kid("target").get("bus") != bus {
+			if sorted[i].Kid("target").Get("bus") != bus {
 				continue
 			}
-			if other, _ := diskIndex(sorted[i].kid("target").get("dev")); other > idx {
+			if other, _ := diskIndex(sorted[i].Kid("target").Get("dev")); other > idx {
 				at = i
 			} else if at < 0 {
 				at = i + 1
@@ -50,8 +51,8 @@ func (def *definition) sortDisks() {
 		}
 		sorted = slices.Insert(sorted, at, d)
 	}
-	def.devices.drop("disk")
-	def.devices.add(sorted...)
+	def.devices.Drop("disk")
+	def.devices.Add(sorted...)
 }
 
 // groupControllers does the same for controllers by type and index; of USB controllers with one index the master goes
@@ -59,23 +60,23 @@ func (def *definition) sortDisks() {
 func (def *definition) groupControllers() {
 	var sorted []*node
 	index := func(c *node) int {
-		v, err := strconv.Atoi(c.get("index"))
+		v, err := strconv.Atoi(c.Get("index"))
 		if err != nil {
 			return -1 // not numbered yet: goes behind, and is never passed
 		}
 		return v
 	}
-	for _, c := range def.devices.all("controller") {
+	for _, c := range def.devices.All("controller") {
 		at := -1
 		for i := len(sorted) - 1; i >= 0; i-- {
 			o := sorted[i]
-			if o.get("type") != c.get("type") {
+			if o.Get("type") != c.Get("type") {
 				continue
 			}
 			switch {
 			case index(c) >= 0 && index(o) > index(c):
 				at = i
-			case index(c) >= 0 && c.get("type") == "usb" && index(o) == index(c) && o.kid("master") != nil && c.kid("master") == nil:
+			case index(c) >= 0 && c.Get("type") == "usb" && index(o) == index(c) && o.Kid("master") != nil && c.Kid("master") == nil:
 				at = i
 			case at < 0:
 				at = i + 1
@@ -86,29 +87,29 @@ func (def *definition) groupControllers() {
 		}
 		sorted = slices.Insert(sorted, at, c)
 	}
-	def.devices.drop("controller")
-	def.devices.add(sorted...)
+	def.devices.Drop("controller")
+	def.devices.Add(sorted...)
 }
 
 // numberControllers gives indexes to those without. The PCI root is always 0; everything else takes the first free one.
 func (def *definition) numberControllers() {
-	for _, c := range def.devices.all("controller") {
-		if c.has("index") {
+	for _, c := range def.devices.All("controller") {
+		if c.Has("index") {
 			continue
 		}
-		m := c.get("model")
-		if c.get("type") == "pci" && (m == "pci-root" || m == "pcie-root") {
-			c.set("index", "0")
+		m := c.Get("model")
+		if c.Get("type") == "pci" && (m == "pci-root" || m == "pcie-root") {
+			c.Set("index", "0")
 			continue
 		}
-		if c.get("type") == "usb" && strings.HasPrefix(m, "ich9-") {
+		if c.Get("type") == "usb" && strings.HasPrefix(m, "ich9-") {
 			// The parts of an EHCI controller share an index: this one belongs to the part before it.
-			if prev := before(def.devices.all("controller"), c); prev.get("type") == "usb" && strings.HasPrefix(prev.get("model"), "ich9-") && prev.get("model") != m {
-				c.set("index", prev.get("index"))
+			if prev := before(def.devices.All("controller"), c); prev.Get("type") == "usb" && strings.HasPrefix(prev.Get("model"), "ich9-") && prev.Get("model") != m {
+				c.Set("index", prev.Get("index"))
 				continue
 			}
 		}
-		c.set("index", utoa(def.freeControllerIndex(c.get("type"))))
+		c.Set("index", utoa(def.freeControllerIndex(c.Get("type"))))
 	}
 }
 
@@ -129,8 +130,8 @@ func (def *definition) freeControllerIndex(typ string) int {
 
 // controller finds a controller by type and index.
 func (def *definition) controller(typ string, index int) *node {
-	for _, c := range def.devices.kids {
-		if c.name == "controller" && c.get("type") == typ && c.get("index") == strconv.Itoa(index) {
+	for _, c := range def.devices.Kids {
+		if c.Name == "controller" && c.Get("type") == typ && c.Get("index") == strconv.Itoa(index) {
 			return c
 		}
 	}
@@ -138,17 +139,17 @@ func (def *definition) controller(typ string, index int) *node {
 }
 
 func (def *definition) addController(typ string, index int, model string) *node {
-	c := elem("controller", "type", typ, "index", strconv.Itoa(index))
+	c := xmltree.Elem("controller", "type", typ, "index", strconv.Itoa(index))
 	if model != "" {
-		c.set("model", model)
+		c.Set("model", model)
 	}
-	def.devices.add(c)
+	def.devices.Add(c)
 	return c
 }
 
 // findCaps asks what the emulator can do and whether it fits the document.
 func (def *definition) findCaps() error {
-	bin := def.devices.kidText("emulator")
+	bin := def.devices.KidText("emulator")
 	c, err := def.env.Caps(bin)
 	if err != nil {
 		return err
@@ -157,26 +158,26 @@ func (def *definition) findCaps() error {
 	if c.Arch != def.arch && !(c.Arch == "x86_64" && def.arch == "i686") {
 		return qemuUnsupported("Emulator '%s' does not support arch '%s'", bin, def.arch)
 	}
-	typ := def.root.kid("os/type")
-	if typ.text != "hvm" {
-		return qemuUnsupported("Emulator '%s' does not support os type '%s'", bin, typ.text)
+	typ := def.root.Kid("os/type")
+	if typ.Text != "hvm" {
+		return qemuUnsupported("Emulator '%s' does not support os type '%s'", bin, typ.Text)
 	}
-	switch virt := def.root.get("type"); {
+	switch virt := def.root.Get("type"); {
 	case virt == "qemu":
 	case virt == "kvm" && c.KVM:
 	default:
 		return qemuUnsupported("Emulator '%s' does not support virt type '%s'", bin, virt)
 	}
-	name := typ.get("machine")
+	name := typ.Get("machine")
 	if name == "" {
 		name = c.DefaultMachine().Name
 	}
-	typ.set("machine", c.CanonicalMachine(name))
+	typ.Set("machine", c.CanonicalMachine(name))
 	def.machine, _ = c.Machine(name)
 	return nil
 }
 
-func (def *definition) machineName() string { return def.root.kid("os/type").get("machine") }
+func (def *definition) machineName() string { return def.root.Kid("os/type").Get("machine") }
 
 func (def *definition) isQ35() bool {
 	m := def.machineName()
@@ -208,31 +209,31 @@ func (def *definition) defaultCPU() {
 	if !def.isX86() {
 		return
 	}
-	c := def.root.ensure("cpu")
-	if mode := c.get("mode"); mode == "" || mode == "custom" && c.kid("model") == nil {
-		c.set("mode", "custom")
-		c.set("match", "exact")
-		if !c.has("check") {
-			c.set("check", "none")
+	c := def.root.Ensure("cpu")
+	if mode := c.Get("mode"); mode == "" || mode == "custom" && c.Kid("model") == nil {
+		c.Set("mode", "custom")
+		c.Set("match", "exact")
+		if !c.Has("check") {
+			c.Set("check", "none")
 		}
-		m := leaf("model", def.defaultModel())
-		m.set("fallback", "forbid")
-		c.add(m)
+		m := xmltree.Leaf("model", def.defaultModel())
+		m.Set("fallback", "forbid")
+		c.Add(m)
 	}
-	if !c.has("check") {
+	if !c.Has("check") {
 		switch {
-		case c.get("mode") == "host-passthrough", c.get("mode") == "maximum":
-			c.set("check", "none")
-		case c.get("mode") == "host-model":
-			c.set("check", "partial")
-		case def.root.get("type") == "qemu":
-			c.set("check", "none")
+		case c.Get("mode") == "host-passthrough", c.Get("mode") == "maximum":
+			c.Set("check", "none")
+		case c.Get("mode") == "host-model":
+			c.Set("check", "partial")
+		case def.root.Get("type") == "qemu":
+			c.Set("check", "none")
 		default:
-			c.set("check", "partial")
+			c.Set("check", "partial")
 		}
 	}
-	if c.get("mode") == "host-passthrough" {
-		c.setDefault("migratable", "on")
+	if c.Get("mode") == "host-passthrough" {
+		c.SetDefault("migratable", "on")
 	}
 }
 
@@ -250,22 +251,22 @@ func (def *definition) defaultModel() string {
 
 // defaultNVRAM places the variables of a firmware in pflash.
 func (def *definition) defaultNVRAM() {
-	os := def.root.kid("os")
-	l := os.kid("loader")
-	if l == nil || os.has("firmware") || l.get("type") != "pflash" || l.get("readonly") != "yes" || l.get("stateless") == "yes" {
+	os := def.root.Kid("os")
+	l := os.Kid("loader")
+	if l == nil || os.Has("firmware") || l.Get("type") != "pflash" || l.Get("readonly") != "yes" || l.Get("stateless") == "yes" {
 		return
 	}
-	n := os.ensure("nvram")
-	if n.text == "" && n.kid("source") == nil {
-		n.text = path.Join(def.env.nvramDir(), def.root.kidText("name")+"_VARS.fd")
+	n := os.Ensure("nvram")
+	if n.Text == "" && n.Kid("source") == nil {
+		n.Text = path.Join(def.env.nvramDir(), def.root.KidText("name")+"_VARS.fd")
 	}
 }
 
 // settleMemory decides the sizes: with NUMA cells their sum counts, memory modules come on top.
 func (def *definition) settleMemory() error {
 	var modules uint64
-	for _, m := range def.devices.all("memory") {
-		v, _ := strconv.ParseUint(m.kidText("target/size"), 10, 64)
+	for _, m := range def.devices.All("memory") {
+		v, _ := strconv.ParseUint(m.KidText("target/size"), 10, 64)
 		modules += v
 	}
 	initial := def.cellMemory()
@@ -285,17 +286,17 @@ func (def *definition) settleMemory() error {
 		return xmlError("maximum memory size must be equal or greater than the actual memory size")
 	}
 	def.memory.total = total
-	def.root.ensure("memory").setKiB(total)
-	def.root.ensure("currentMemory").setKiB(def.memory.current)
+	setKiB(def.root.Ensure("memory"), total)
+	setKiB(def.root.Ensure("currentMemory"), def.memory.current)
 	return nil
 }
 
 func (def *definition) checkNUMACPUs() error {
-	cells := def.root.kid("cpu/numa").all("cell")
-	count, _ := strconv.Atoi(def.root.kidText("vcpu"))
+	cells := def.root.Kid("cpu/numa").All("cell")
+	count, _ := strconv.Atoi(def.root.KidText("vcpu"))
 	sum, last := 0, -1
 	for _, c := range cells {
-		if v, ok := c.lookup("cpus"); ok {
+		if v, ok := c.Lookup("cpus"); ok {
 			b, _ := parseBitmap(v)
 			sum += b.count()
 			last = max(last, b.last())
@@ -318,7 +319,7 @@ func (def *definition) fillFirstCell(cells []*node, count int) {
 	}
 	claimed := make(bitmap, count)
 	for _, c := range cells {
-		if b, err := parseBitmap(c.get("cpus")); err == nil {
+		if b, err := parseBitmap(c.Get("cpus")); err == nil {
 			for i, on := range b {
 				claimed[i] = claimed[i] || on
 			}
@@ -328,35 +329,35 @@ func (def *definition) fillFirstCell(cells []*node, count int) {
 		return
 	}
 	mine := make(bitmap, count)
-	if b, err := parseBitmap(cells[0].get("cpus")); err == nil {
+	if b, err := parseBitmap(cells[0].Get("cpus")); err == nil {
 		copy(mine, b)
 	}
 	for i, on := range claimed {
 		mine[i] = mine[i] || !on
 	}
-	cells[0].set("cpus", mine.String())
+	cells[0].Set("cpus", mine.String())
 }
 
 // defaultBoot names the disk where nothing says what to boot from.
 func (def *definition) defaultBoot() error {
-	os := def.root.kid("os")
+	os := def.root.Kid("os")
 	seen := map[string]bool{}
-	for _, d := range def.devices.kids {
-		b := d.kid("boot")
+	for _, d := range def.devices.Kids {
+		b := d.Kid("boot")
 		if b == nil {
 			continue
 		}
-		if os.kid("boot") != nil {
+		if os.Kid("boot") != nil {
 			return unsupported("per-device boot elements cannot be used together with os/boot elements")
 		}
-		order := b.get("order")
+		order := b.Get("order")
 		if seen[order] {
 			return unsupported("boot order '%s' used for more than one device", order)
 		}
 		seen[order] = true
 	}
-	if len(seen) == 0 && os.kid("boot") == nil {
-		os.add(elem("boot", "dev", "hd"))
+	if len(seen) == 0 && os.Kid("boot") == nil {
+		os.Add(xmltree.Elem("boot", "dev", "hd"))
 	}
 	return nil
 }

@@ -42,11 +42,11 @@ func Detach(d *libvirtxml.Domain, dev *Device) (*Device, error) {
 		if err != nil {
 			return err
 		}
-		def.devices.remove(found)
-		if out, err = newDevice(found.clone()); err != nil {
+		def.devices.Remove(found)
+		if out, err = newDevice(found.Clone()); err != nil {
 			return err
 		}
-		if found.name == "memory" {
+		if found.Name == "memory" {
 			return def.shrink(found)
 		}
 		return nil
@@ -56,21 +56,21 @@ func Detach(d *libvirtxml.Domain, dev *Device) (*Device, error) {
 
 // shrink takes a module's size off the domain's memory.
 func (def *definition) shrink(module *node) error {
-	total, err := kib(def.root.kid("memory"), "./memory[1]")
+	total, err := kib(def.root.Kid("memory"), "./memory[1]")
 	if err != nil {
 		return err
 	}
-	size, err := kib(module.kid("target/size"), "./size[1]")
+	size, err := kib(module.Kid("target/size"), "./size[1]")
 	if err != nil {
 		return err
 	}
 	total -= min(size, total)
-	def.root.ensure("memory").setKiB(total)
-	current, err := kib(def.root.kid("currentMemory"), "./currentMemory[1]")
+	setKiB(def.root.Ensure("memory"), total)
+	current, err := kib(def.root.Kid("currentMemory"), "./currentMemory[1]")
 	if err != nil {
 		return err
 	}
-	def.root.ensure("currentMemory").setKiB(min(current, total))
+	setKiB(def.root.Ensure("currentMemory"), min(current, total))
 	return nil
 }
 
@@ -91,21 +91,21 @@ func Update(d *libvirtxml.Domain, dev *Device) (was, is *Device, err error) {
 		def.reread()
 		old, err := def.find(dev.sought(n))
 		if err != nil {
-			if n.name == "disk" {
-				return liberr.New(liberr.FromQemu, liberr.InvalidArg, "target %s doesn't exist.", n.kid("target").get("dev"))
+			if n.Name == "disk" {
+				return liberr.New(liberr.FromQemu, liberr.InvalidArg, "target %s doesn't exist.", n.Kid("target").Get("dev"))
 			}
 			return err
 		}
 		for _, keep := range []string{"address", "alias"} {
-			if k := old.kid(keep); k != nil && n.kid(keep) == nil {
-				n.add(k.clone())
+			if k := old.Kid(keep); k != nil && n.Kid(keep) == nil {
+				n.Add(k.Clone())
 			}
 		}
-		def.devices.kids[slices.Index(def.devices.kids, old)] = n
-		if was, err = newDevice(old.clone()); err != nil {
+		def.devices.Kids[slices.Index(def.devices.Kids, old)] = n
+		if was, err = newDevice(old.Clone()); err != nil {
 			return err
 		}
-		is, err = newDevice(n.clone())
+		is, err = newDevice(n.Clone())
 		return err
 	})
 	return was, is, err
@@ -113,15 +113,15 @@ func Update(d *libvirtxml.Domain, dev *Device) (was, is *Device, err error) {
 
 // find is match with libvirt's words for a miss.
 func (def *definition) find(n *node) (*node, error) {
-	if n.name == "interface" {
+	if n.Name == "interface" {
 		return def.findInterface(n)
 	}
 	if m := def.match(n); m != nil {
 		return m, nil
 	}
-	switch n.name {
+	switch n.Name {
 	case "disk":
-		return nil, deviceMissing("no target device %s", n.kid("target").get("dev"))
+		return nil, deviceMissing("no target device %s", n.Kid("target").Get("dev"))
 	case "rng":
 		return nil, deviceMissing("no matching RNG device was found")
 	case "serial", "parallel", "console", "channel":
@@ -139,7 +139,7 @@ func (def *definition) find(n *node) (*node, error) {
 	case "watchdog":
 		return nil, deviceMissing("domain has no watchdog")
 	case "lease":
-		return nil, deviceMissing("Lease %s in lockspace %s does not exist", n.kidText("key"), n.kidText("lockspace"))
+		return nil, deviceMissing("Lease %s in lockspace %s does not exist", n.KidText("key"), n.KidText("lockspace"))
 	case "vsock":
 		return nil, liberr.New(liberr.FromQemu, liberr.OperationFailed, "matching vsock device not found")
 	}
@@ -148,13 +148,13 @@ func (def *definition) find(n *node) (*node, error) {
 
 // findInterface goes by MAC address; address and alias tell twins apart.
 func (def *definition) findInterface(n *node) (*node, error) {
-	mac := n.kid("mac").get("address")
+	mac := n.Kid("mac").Get("address")
 	want, hasAddress := pciAddressOf(n)
-	alias := n.kid("alias").get("name")
+	alias := n.Kid("alias").Get("name")
 	var found *node
-	for _, o := range def.devices.all("interface") {
+	for _, o := range def.devices.All("interface") {
 		have, _ := pciAddressOf(o)
-		if mac != "" && o.kid("mac").get("address") != mac || hasAddress && have != want || alias != "" && o.kid("alias").get("name") != alias {
+		if mac != "" && o.Kid("mac").Get("address") != mac || hasAddress && have != want || alias != "" && o.Kid("alias").Get("name") != alias {
 			continue
 		}
 		if found != nil && mac == "" {
@@ -183,10 +183,10 @@ func (def *definition) findInterface(n *node) (*node, error) {
 
 // match finds the device of the same kind that agrees in what identifies the kind.
 func (def *definition) match(n *node) *node {
-	if n.name == "serial" || n.name == "parallel" || n.name == "console" || n.name == "channel" {
+	if n.Name == "serial" || n.Name == "parallel" || n.Name == "console" || n.Name == "channel" {
 		return def.matchChardev(n)
 	}
-	for _, o := range def.devices.all(n.name) {
+	for _, o := range def.devices.All(n.Name) {
 		if sameDevice(o, n) {
 			return o
 		}
@@ -197,43 +197,43 @@ func (def *definition) match(n *node) *node {
 func sameDevice(o, n *node) bool {
 	attrs := func(names ...string) bool {
 		for _, a := range names {
-			if o.get(a) != n.get(a) {
+			if o.Get(a) != n.Get(a) {
 				return false
 			}
 		}
 		return true
 	}
-	if a := n.kid("alias"); a != nil && a.get("name") != o.kid("alias").get("name") {
+	if a := n.Kid("alias"); a != nil && a.Get("name") != o.Kid("alias").Get("name") {
 		return false
 	}
-	if a := n.kid("address"); a != nil && n.name != "disk" && !sameText(a, o.kid("address")) {
+	if a := n.Kid("address"); a != nil && n.Name != "disk" && !sameText(a, o.Kid("address")) {
 		return false
 	}
-	switch n.name {
+	switch n.Name {
 	case "disk":
-		return o.kid("target").get("dev") == n.kid("target").get("dev")
+		return o.Kid("target").Get("dev") == n.Kid("target").Get("dev")
 	case "controller":
-		return attrs("type") && (o.get("index") == n.get("index") || !n.has("index") && n.kid("address") != nil)
+		return attrs("type") && (o.Get("index") == n.Get("index") || !n.Has("index") && n.Kid("address") != nil)
 	case "sound":
 		return attrs("model")
 	case "hostdev":
 		return sameHostdev(n, o)
 	case "lease":
-		return o.kidText("key") == n.kidText("key") && o.kidText("lockspace") == n.kidText("lockspace")
+		return o.KidText("key") == n.KidText("key") && o.KidText("lockspace") == n.KidText("lockspace")
 	case "filesystem":
-		return o.kid("target").get("dir") == n.kid("target").get("dir")
+		return o.Kid("target").Get("dir") == n.Kid("target").Get("dir")
 	case "rng":
-		return attrs("model") && sameText(o.kid("backend"), n.kid("backend"))
+		return attrs("model") && sameText(o.Kid("backend"), n.Kid("backend"))
 	case "redirdev":
-		return attrs("bus", "type") && sameText(o.kid("source"), n.kid("source"))
+		return attrs("bus", "type") && sameText(o.Kid("source"), n.Kid("source"))
 	case "shmem":
-		return attrs("name") && o.kid("model").get("type") == n.kid("model").get("type")
+		return attrs("name") && o.Kid("model").Get("type") == n.Kid("model").Get("type")
 	case "memory":
-		return attrs("model") && sameText(o.kid("target"), n.kid("target")) && sameText(o.kid("source"), n.kid("source"))
+		return attrs("model") && sameText(o.Kid("target"), n.Kid("target")) && sameText(o.Kid("source"), n.Kid("source"))
 	case "input":
 		return attrs("type", "bus")
 	case "vsock":
-		return sameText(o.kid("cid"), n.kid("cid"))
+		return sameText(o.Kid("cid"), n.Kid("cid"))
 	case "graphics":
 		return attrs("type")
 	}
@@ -242,31 +242,31 @@ func sameDevice(o, n *node) bool {
 
 // sameHostdev: both mean one device of the host. A USB device goes by its place if a has one, else by its make.
 func sameHostdev(a, b *node) bool {
-	if a.get("type") != b.get("type") {
+	if a.Get("type") != b.Get("type") {
 		return false
 	}
-	x, y := a.kid("source"), b.kid("source")
-	if a.get("type") != "usb" {
+	x, y := a.Kid("source"), b.Kid("source")
+	if a.Get("type") != "usb" {
 		return sameText(x, y)
 	}
-	if xa := x.kid("address"); xa.has("bus") && xa.has("device") {
-		ya := y.kid("address")
-		return xa.get("bus") == ya.get("bus") && xa.get("device") == ya.get("device")
+	if xa := x.Kid("address"); xa.Has("bus") && xa.Has("device") {
+		ya := y.Kid("address")
+		return xa.Get("bus") == ya.Get("bus") && xa.Get("device") == ya.Get("device")
 	}
-	return x.kid("vendor").get("id") == y.kid("vendor").get("id") && x.kid("product").get("id") == y.kid("product").get("id")
+	return x.Kid("vendor").Get("id") == y.Kid("vendor").Get("id") && x.Kid("product").Get("id") == y.Kid("product").Get("id")
 }
 
 // matchChardev goes by the source, and by the target as far as the document says something about it.
 func (def *definition) matchChardev(n *node) *node {
-	t := n.kid("target")
-	for _, o := range def.devices.all(n.name) {
-		ot := o.kid("target")
-		if o.get("type") != n.get("type") || n.get("type") != "pty" && n.kid("source") != nil && !sameText(o.kid("source"), n.kid("source")) {
+	t := n.Kid("target")
+	for _, o := range def.devices.All(n.Name) {
+		ot := o.Kid("target")
+		if o.Get("type") != n.Get("type") || n.Get("type") != "pty" && n.Kid("source") != nil && !sameText(o.Kid("source"), n.Kid("source")) {
 			continue
 		}
 		same := true
 		for _, a := range []string{"type", "name", "port", "address"} {
-			same = same && (!t.has(a) || t.get(a) == ot.get(a))
+			same = same && (!t.Has(a) || t.Get(a) == ot.Get(a))
 		}
 		if same {
 			return o

@@ -5,6 +5,7 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -18,15 +19,15 @@ type Device struct {
 }
 
 func newDevice(n *node) (*Device, error) {
-	root := elem("domain")
-	devices := elem("devices")
-	devices.add(n)
-	root.add(devices)
+	root := xmltree.Elem("domain")
+	devices := xmltree.Elem("devices")
+	devices.Add(n)
+	root.Add(devices)
 	d, err := toStruct(root)
 	if err != nil {
 		return nil, err
 	}
-	return &Device{Kind: n.name, DomainDeviceList: *d.Devices, tree: n.clone()}, nil
+	return &Device{Kind: n.Name, DomainDeviceList: *d.Devices, tree: n.Clone()}, nil
 }
 
 // deviceKinds are the elements a client may send alone.
@@ -35,28 +36,28 @@ var deviceKinds = []string{"disk", "lease", "filesystem", "interface", "input", 
 // ParseDevice reads a device document the way virDomainAttachDeviceFlags does: checked and with its defaults, for the
 // domain it is meant for. It has no address yet, unless the document gives one.
 func ParseDevice(doc []byte, d *libvirtxml.Domain, env Env, flags ParseFlags) (*Device, error) {
-	n, bad := scan(string(doc))
+	n, bad := xmltree.Scan(string(doc))
 	if bad != nil {
-		return nil, xmlSyntax("(device_definition)", bad)
+		return nil, bad.Libvirt(liberr.FromDomain, "(device_definition)")
 	}
 	known := false
 	for _, k := range deviceKinds {
-		known = known || k == n.name
+		known = known || k == n.Name
 	}
 	if !known {
-		return nil, unsupported("unknown device type '%s'", n.name)
+		return nil, unsupported("unknown device type '%s'", n.Name)
 	}
 	root, err := fromStruct(d)
 	if err != nil {
 		return nil, err
 	}
-	grammar["devices"].kids[n.name].kind.arrange(n)
+	grammar["devices"].kids[n.Name].kind.arrange(n)
 	def := treeOf(root)
 	def.env, def.flags = &env, flags
-	anyMAC := n.name == "interface" && !n.kid("mac").has("address")
+	anyMAC := n.Name == "interface" && !n.Kid("mac").Has("address")
 	all := def.devices
-	def.devices = elem("devices")
-	def.devices.add(n)
+	def.devices = xmltree.Elem("devices")
+	def.devices.Add(n)
 	err = def.checkDevices()
 	def.devices = all
 	if err != nil {
@@ -68,8 +69,8 @@ func ParseDevice(doc []byte, d *libvirtxml.Domain, env Env, flags ParseFlags) (*
 	if err := def.deviceDefaults(n); err != nil {
 		return nil, err
 	}
-	if n.name == "serial" {
-		n.ensure("target")
+	if n.Name == "serial" {
+		n.Ensure("target")
 		serialDefaults(n)
 	}
 	dev, err := newDevice(n)
@@ -81,7 +82,7 @@ func ParseDevice(doc []byte, d *libvirtxml.Domain, env Env, flags ParseFlags) (*
 
 // knowMachine fills in what the binary says about a domain that is known to fit it.
 func (def *definition) knowMachine() error {
-	c, err := def.env.Caps(def.devices.kidText("emulator"))
+	c, err := def.env.Caps(def.devices.KidText("emulator"))
 	if err != nil {
 		return err
 	}
@@ -96,12 +97,12 @@ func FormatDevice(dev *Device, flags FormatFlags) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	root := elem("domain")
-	root.add(elem("devices"))
-	root.kid("devices").add(n)
+	root := xmltree.Elem("domain")
+	root.Add(xmltree.Elem("devices"))
+	root.Kid("devices").Add(n)
 	present(root, flags)
 	var b strings.Builder
-	n.write(&b, 0)
+	n.Print(&b, 0)
 	return b.String(), nil
 }
 
@@ -111,8 +112,8 @@ func (dev *Device) node() (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range root.kid("devices").elements() {
-		if k.name == dev.Kind {
+	for _, k := range elements(root.Kid("devices")) {
+		if k.Name == dev.Kind {
 			return k, nil
 		}
 	}
@@ -124,8 +125,8 @@ func (dev *Device) sought(n *node) *node {
 	if !dev.anyMAC {
 		return n
 	}
-	n = n.clone()
-	n.drop("mac")
+	n = n.Clone()
+	n.Drop("mac")
 	return n
 }
 

@@ -9,7 +9,7 @@
 // that is what a document is: libvirtxml's structs know neither libvirt's order of elements nor the difference between
 // an empty element and a missing one. A document goes through these steps:
 //
-//	bytes ─ scan.go ──▶ tree ─ grammar.go ─▶ known elements only, in libvirt's order
+//	bytes ─ xmltree ──▶ tree ─ grammar.go ─▶ known elements only, in libvirt's order
 //	  ─ check_*.go ───▶ values checked and normalised, element group by element group (libvirt's "parse")
 //	  ─ defaults_*.go ▶ defaults and implied devices (libvirt's "post parse")
 //	  ─ address*.go, pci*.go ▶ PCI, drive, virtio-serial, CCID, USB, DIMM addresses, with the controllers they need

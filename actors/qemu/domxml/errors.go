@@ -1,8 +1,6 @@
 package domxml
 
 import (
-	"strings"
-
 	"virtree/wire/liberr"
 )
 
@@ -20,10 +18,6 @@ func qemuUnsupported(format string, args ...any) error {
 
 func internalError(format string, args ...any) error {
 	return liberr.New(liberr.FromDomain, liberr.InternalError, format, args...)
-}
-
-func xmlSyntax(origin string, err *syntaxError) error {
-	return liberr.New(liberr.FromDomain, liberr.XMLDetail, "%s", strings.TrimRight(err.message(origin), "\n"))
 }
 
 func noSource(device string) error {

@@ -30,6 +30,6 @@ func Format(d *libvirtxml.Domain, flags FormatFlags) (string, error) {
 	}
 	present(root, flags)
 	var b strings.Builder
-	root.write(&b, 0)
+	root.Print(&b, 0)
 	return b.String(), nil
 }

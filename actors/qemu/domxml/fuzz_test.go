@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -35,8 +36,8 @@ func FuzzParse(f *testing.F) {
 			if err != nil {
 				t.Fatalf("cannot print what was accepted: %v", err)
 			}
-			if _, bad := scan(text); bad != nil {
-				t.Fatalf("printed no document: %s\n%s", bad.msg, text)
+			if _, bad := xmltree.Scan(text); bad != nil {
+				t.Fatalf("printed no document: %s\n%s", bad.Complaint, text)
 			}
 		}
 	})

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // goldens calls f with the name and both files of every recorded document.
@@ -33,9 +35,9 @@ func read(t testing.TB, file string) string {
 // What libvirtd prints goes through the struct and back without a change.
 func TestFormatKeepsWhatLibvirtPrints(t *testing.T) {
 	goldens(t, func(t *testing.T, _, out string) {
-		root, bad := scan(out)
+		root, bad := xmltree.Scan(out)
 		if bad != nil {
-			t.Fatal(bad.msg)
+			t.Fatal(bad.Complaint)
 		}
 		grammar["domain"].arrange(root)
 		d, err := toStruct(root)

@@ -82,13 +82,13 @@ func (k *kind) child(kinds map[string]*kind, word string, place int) {
 // arrange drops what the grammar does not know and puts the rest in libvirt's order.
 func (k *kind) arrange(n *node) {
 	k.arrangeAttrs(n)
-	if n.raw != "" || n.name == metadataName {
+	if n.Name == metadataName {
 		return
 	}
 	buckets := make([][]*node, k.order)
 	count := 0
-	for _, kid := range n.kids {
-		c, ok := k.kids[kid.name]
+	for _, kid := range n.Kids {
+		c, ok := k.kids[kid.Name]
 		if !ok || !c.repeat && len(buckets[c.place]) > 0 {
 			continue
 		}
@@ -96,27 +96,27 @@ func (k *kind) arrange(n *node) {
 		buckets[c.place] = append(buckets[c.place], kid)
 		count++
 	}
-	n.kids = make([]*node, 0, count)
+	n.Kids = make([]*node, 0, count)
 	for _, b := range buckets {
-		n.kids = append(n.kids, b...)
+		n.Kids = append(n.Kids, b...)
 	}
 	if !k.text || count > 0 {
-		n.text = ""
+		n.Text = ""
 	}
 }
 
 func (k *kind) arrangeAttrs(n *node) {
-	kept := n.attrs[:0]
-	for _, a := range n.attrs {
-		if _, ok := k.attrs[a.name]; ok {
+	kept := n.Attrs[:0]
+	for _, a := range n.Attrs {
+		if _, ok := k.attrs[a.Name]; ok {
 			kept = append(kept, a)
 		}
 	}
 	// Insertion sort: there are few, and mostly in order already.
 	for i := 1; i < len(kept); i++ {
-		for j := i; j > 0 && k.attrs[kept[j].name] < k.attrs[kept[j-1].name]; j-- {
+		for j := i; j > 0 && k.attrs[kept[j].Name] < k.attrs[kept[j-1].Name]; j-- {
 			kept[j], kept[j-1] = kept[j-1], kept[j]
 		}
 	}
-	n.attrs = kept
+	n.Attrs = kept
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	libvirt "github.com/digitalocean/go-libvirt"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // TestRecordLive starts every document of testdata/live in the reference libvirtd, paused, and stores what the running
@@ -104,17 +106,17 @@ func TestLiveViews(t *testing.T) {
 func TestAssignAliases(t *testing.T) {
 	env := referenceEnv(t)
 	lives(t, func(t *testing.T, live, _, _ string) {
-		root, bad := scan(live)
+		root, bad := xmltree.Scan(live)
 		if bad != nil {
-			t.Fatal(bad.msg)
+			t.Fatal(bad.Complaint)
 		}
-		for _, d := range root.kid("devices").kids {
-			if !strings.HasPrefix(d.kid("alias").get("name"), "ua-") {
-				d.drop("alias")
+		for _, d := range root.Kid("devices").Kids {
+			if !strings.HasPrefix(d.Kid("alias").Get("name"), "ua-") {
+				d.Drop("alias")
 			}
 		}
 		var b strings.Builder
-		root.write(&b, 0)
+		root.Print(&b, 0)
 		d, err := Parse([]byte(b.String()), env, ParseTrusted|ParseLive)
 		if err != nil {
 			t.Fatal(err)

@@ -14,46 +14,46 @@ func forMigration(root *node) {
 	def.groupControllers()
 	devices := def.devices
 	usb := 0
-	for _, c := range devices.all("controller") {
-		if c.get("type") == "usb" {
+	for _, c := range devices.All("controller") {
+		if c.Get("type") == "usb" {
 			usb++
 		}
 	}
-	devices.kids = slices.DeleteFunc(devices.kids, func(d *node) bool {
+	devices.Kids = slices.DeleteFunc(devices.Kids, func(d *node) bool {
 		switch {
-		case d.name == "controller" && d.get("type") == "pci":
-			return d.get("model") == "pci-root" && d.kid("pcihole64") == nil && len(def.pciBridges()) == 0
-		case d.name == "controller" && d.get("type") == "usb":
-			return usb == 1 && d.get("index") == "0" && d.get("model") == "piix3-uhci" && def.isI440FX() && !d.has("ports")
-		case d.name == "input":
-			return d.get("type") == "keyboard" && d.get("bus") == "ps2"
-		case d.name == "audio":
-			return len(devices.all("audio")) == 1 && len(d.kids) == 0 && (d.get("type") == "none" || d.get("type") == "spice")
+		case d.Name == "controller" && d.Get("type") == "pci":
+			return d.Get("model") == "pci-root" && d.Kid("pcihole64") == nil && len(def.pciBridges()) == 0
+		case d.Name == "controller" && d.Get("type") == "usb":
+			return usb == 1 && d.Get("index") == "0" && d.Get("model") == "piix3-uhci" && def.isI440FX() && !d.Has("ports")
+		case d.Name == "input":
+			return d.Get("type") == "keyboard" && d.Get("bus") == "ps2"
+		case d.Name == "audio":
+			return len(devices.All("audio")) == 1 && len(d.Kids) == 0 && (d.Get("type") == "none" || d.Get("type") == "spice")
 		}
 		return false
 	})
-	for _, d := range devices.kids {
-		if a := d.kid("alias"); a != nil && !strings.HasPrefix(a.get("name"), "ua-") {
-			d.remove(a)
+	for _, d := range devices.Kids {
+		if a := d.Kid("alias"); a != nil && !strings.HasPrefix(a.Get("name"), "ua-") {
+			d.Remove(a)
 		}
-		if d.name == "graphics" && d.kid("listen").get("type") == "none" {
-			d.drop("listen")
-			if d.get("type") == "spice" {
-				d.set("autoport", "no")
+		if d.Name == "graphics" && d.Kid("listen").Get("type") == "none" {
+			d.Drop("listen")
+			if d.Get("type") == "spice" {
+				d.Set("autoport", "no")
 			}
 		}
-		if l := d.kid("listen"); d.name == "graphics" && l.get("type") == "socket" && d.get("socket") != "" {
-			d.remove(l) // the attribute says it
-			d.open = true
+		if l := d.Kid("listen"); d.Name == "graphics" && l.Get("type") == "socket" && d.Get("socket") != "" {
+			d.Remove(l) // the attribute says it
+			d.Open = true
 		}
-		if s := d.kid("source"); d.name == "channel" && strings.Contains(s.get("path"), "/channel/target/domain-") {
-			d.remove(s)
+		if s := d.Kid("source"); d.Name == "channel" && strings.Contains(s.Get("path"), "/channel/target/domain-") {
+			d.Remove(s)
 		}
 	}
-	if root.has("id") {
-		for _, l := range root.all("seclabel") {
-			if l.get("type") == "dynamic" {
-				root.remove(l)
+	if root.Has("id") {
+		for _, l := range root.All("seclabel") {
+			if l.Get("type") == "dynamic" {
+				root.Remove(l)
 			}
 		}
 	}
@@ -62,8 +62,8 @@ func forMigration(root *node) {
 
 // pciBridges are the PCI controllers beside the root.
 func (def *definition) pciBridges() (out []*node) {
-	for _, c := range def.devices.all("controller") {
-		if c.get("type") == "pci" && c.get("index") != "0" {
+	for _, c := range def.devices.All("controller") {
+		if c.Get("type") == "pci" && c.Get("index") != "0" {
 			out = append(out, c)
 		}
 	}

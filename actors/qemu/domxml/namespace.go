@@ -10,10 +10,10 @@ func adoptNamespaces(root *node) {
 	bound := map[string]string{} // prefix -> URI
 	collectNamespaces(root, bound)
 	used := false
-	for _, k := range root.kids {
+	for _, k := range root.Kids {
 		own := map[string]string{}
 		collectNamespaces(k, own)
-		prefix, _, ok := strings.Cut(k.name, ":")
+		prefix, _, ok := strings.Cut(k.Name, ":")
 		if !ok {
 			prefix = ""
 		}
@@ -24,36 +24,36 @@ func adoptNamespaces(root *node) {
 		switch {
 		case uri == qemuNamespace:
 			used = true
-			k.toPrefix(prefix, "qemu")
+			toPrefix(k, prefix, "qemu")
 		case prefix == "qemu":
-			k.name = "#foreign"
+			k.Name = "#foreign"
 		}
 	}
-	root.unset("xmlns:qemu")
+	root.Unset("xmlns:qemu")
 	if used {
-		root.set("xmlns:qemu", qemuNamespace)
+		root.Set("xmlns:qemu", qemuNamespace)
 	}
 }
 
 func collectNamespaces(n *node, into map[string]string) {
-	for _, a := range n.attrs {
-		if a.name == "xmlns" {
-			into[""] = a.value
-		} else if p, ok := strings.CutPrefix(a.name, "xmlns:"); ok {
-			into[p] = a.value
+	for _, a := range n.Attrs {
+		if a.Name == "xmlns" {
+			into[""] = a.Value
+		} else if p, ok := strings.CutPrefix(a.Name, "xmlns:"); ok {
+			into[p] = a.Value
 		}
 	}
 }
 
-func (n *node) toPrefix(from, to string) {
-	prefix, local, ok := strings.Cut(n.name, ":")
+func toPrefix(n *node, from, to string) {
+	prefix, local, ok := strings.Cut(n.Name, ":")
 	if !ok {
-		prefix, local = "", n.name
+		prefix, local = "", n.Name
 	}
 	if prefix == from {
-		n.name = to + ":" + local
+		n.Name = to + ":" + local
 	}
-	for _, k := range n.kids {
-		k.toPrefix(from, to)
+	for _, k := range n.Kids {
+		toPrefix(k, from, to)
 	}
 }

@@ -3,6 +3,7 @@ package domxml
 import (
 	"libvirt.org/go/libvirtxml"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/actors/qemu/caps"
 	"virtree/wire/liberr"
 )
@@ -31,15 +32,14 @@ type definition struct {
 	memory  memory
 }
 
+var document = xmltree.Reader{Origin: "(domain_definition)", From: liberr.FromDomain, Root: "domain"}
+
 // Parse reads a domain document as virDomainDefineXML does: checked, defaults filled in, devices addressed.
 // Errors are *liberr.Error with libvirt's code and wording.
 func Parse(doc []byte, env Env, flags ParseFlags) (*libvirtxml.Domain, error) {
-	root, bad := scan(string(doc))
-	if bad != nil {
-		return nil, xmlSyntax("(domain_definition)", bad)
-	}
-	if root.name != "domain" {
-		return nil, liberr.New(liberr.FromXML, liberr.XMLError, "expecting root element of 'domain', not '%s'", root.name)
+	root, err := document.Read(string(doc))
+	if err != nil {
+		return nil, err
 	}
 	if err := process(root, &env, flags); err != nil {
 		return nil, err
@@ -57,10 +57,10 @@ func process(root *node, env *Env, flags ParseFlags) error {
 		return err
 	}
 	grammar["domain"].arrange(root)
-	def := &definition{root: root, env: env, flags: flags, devices: root.kid("devices")}
+	def := &definition{root: root, env: env, flags: flags, devices: root.Kid("devices")}
 	if def.devices == nil {
-		def.devices = elem("devices")
-		root.add(def.devices)
+		def.devices = xmltree.Elem("devices")
+		root.Add(def.devices)
 	}
 	if flags&ParseTrusted == 0 {
 		def.sortDisks()

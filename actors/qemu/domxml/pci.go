@@ -14,24 +14,24 @@ func (p pciAddress) String() string {
 
 // put writes the address into an <address> element.
 func (p pciAddress) put(a *node) {
-	a.set("type", "pci")
-	a.set("domain", fmt.Sprintf("0x%04x", p.domain))
-	a.set("bus", fmt.Sprintf("0x%02x", p.bus))
-	a.set("slot", fmt.Sprintf("0x%02x", p.slot))
-	a.set("function", fmt.Sprintf("0x%x", p.function))
+	a.Set("type", "pci")
+	a.Set("domain", fmt.Sprintf("0x%04x", p.domain))
+	a.Set("bus", fmt.Sprintf("0x%02x", p.bus))
+	a.Set("slot", fmt.Sprintf("0x%02x", p.slot))
+	a.Set("function", fmt.Sprintf("0x%x", p.function))
 }
 
 // pciAddressOf reads a device's address, false when it has none on PCI.
 func pciAddressOf(d *node) (p pciAddress, ok bool) {
-	a := d.kid("address")
-	if a.get("type") != "pci" {
+	a := d.Kid("address")
+	if a.Get("type") != "pci" {
 		return p, false
 	}
 	for _, f := range []struct {
 		name string
 		to   *int
 	}{{"domain", &p.domain}, {"bus", &p.bus}, {"slot", &p.slot}, {"function", &p.function}} {
-		v, _ := strconv.ParseUint(a.get(f.name), 0, 32)
+		v, _ := strconv.ParseUint(a.Get(f.name), 0, 32)
 		*f.to = int(v)
 	}
 	return p, true

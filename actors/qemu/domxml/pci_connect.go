@@ -3,6 +3,8 @@ package domxml
 import (
 	"slices"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // conventionalNICs are the models libvirt knows to be plain PCI devices.
@@ -22,13 +24,13 @@ func (def *definition) connects(d *node) connect {
 		}
 		return virtio
 	}
-	switch d.name {
+	switch d.Name {
 	case "controller":
-		switch d.get("type") {
+		switch d.Get("type") {
 		case "pci":
-			return pciModels[d.get("model")].connects
+			return pciModels[d.Get("model")].connects
 		case "usb":
-			switch d.get("model") {
+			switch d.Get("model") {
 			case "nec-xhci", "qemu-xhci":
 				return pcie
 			case "none":
@@ -36,7 +38,7 @@ func (def *definition) connects(d *node) connect {
 			}
 			return pciDevice
 		case "scsi":
-			switch m := d.get("model"); m {
+			switch m := d.Get("model"); m {
 			case "virtio-scsi", "virtio-non-transitional":
 				return virtio
 			case "virtio-transitional":
@@ -44,22 +46,22 @@ func (def *definition) connects(d *node) connect {
 			}
 			return pciDevice
 		case "virtio-serial":
-			return modern(d.get("model"))
+			return modern(d.Get("model"))
 		case "ide", "sata":
 			return pciDevice
 		}
 		return 0
 	case "filesystem":
-		switch d.kid("driver").get("type") {
+		switch d.Kid("driver").Get("type") {
 		case "", "path", "handle", "virtiofs":
-			return modern(d.get("model"))
+			return modern(d.Get("model"))
 		}
 		return unknownSlot
 	case "interface":
-		if d.get("type") == "hostdev" {
+		if d.Get("type") == "hostdev" {
 			return def.assigned(d, pcie)
 		}
-		m := d.kid("model").get("type")
+		m := d.Kid("model").Get("type")
 		switch {
 		case m == "e1000e":
 			return pcie
@@ -71,7 +73,7 @@ func (def *definition) connects(d *node) connect {
 		// A model libvirt does not know is taken for a modern one.
 		return modern(m)
 	case "sound":
-		switch d.get("model") {
+		switch d.Get("model") {
 		case "sb16", "pcspk", "usb":
 			return 0
 		case "ich7":
@@ -79,25 +81,25 @@ func (def *definition) connects(d *node) connect {
 		}
 		return pciDevice
 	case "disk":
-		if d.kid("target").get("bus") != "virtio" {
+		if d.Kid("target").Get("bus") != "virtio" {
 			return 0
 		}
-		return modern(d.get("model"))
+		return modern(d.Get("model"))
 	case "hostdev":
-		switch d.get("type") {
+		switch d.Get("type") {
 		case "pci":
 			return def.assigned(d, pcie)
 		case "mdev":
-			if d.get("model") != "vfio-pci" {
+			if d.Get("model") != "vfio-pci" {
 				return 0
 			}
 			return pcie
 		case "scsi_host":
-			return modern(d.get("model"))
+			return modern(d.Get("model"))
 		}
 		return 0
 	case "memballoon":
-		switch m := d.get("model"); m {
+		switch m := d.Get("model"); m {
 		case "none":
 			return 0
 		case "xen":
@@ -106,16 +108,16 @@ func (def *definition) connects(d *node) connect {
 			return modern(m)
 		}
 	case "rng":
-		return modern(d.get("model"))
+		return modern(d.Get("model"))
 	case "vsock":
-		return modern(d.get("model"))
+		return modern(d.Get("model"))
 	case "watchdog":
-		if d.get("model") == "i6300esb" {
+		if d.Get("model") == "i6300esb" {
 			return pciDevice
 		}
 		return 0
 	case "video":
-		switch d.kid("model").get("type") {
+		switch d.Kid("model").Get("type") {
 		case "virtio":
 			return virtio
 		case "bochs":
@@ -125,25 +127,25 @@ func (def *definition) connects(d *node) connect {
 		}
 		return pciDevice
 	case "input":
-		if d.get("bus") == "virtio" {
-			return modern(d.get("model"))
+		if d.Get("bus") == "virtio" {
+			return modern(d.Get("model"))
 		}
 		return 0
 	case "shmem":
 		return pciDevice
 	case "serial":
-		if d.kid("target").get("type") == "pci-serial" {
+		if d.Kid("target").Get("type") == "pci-serial" {
 			return pciDevice
 		}
 		return 0
 	case "memory":
-		switch d.get("model") {
+		switch d.Get("model") {
 		case "virtio-pmem", "virtio-mem":
 			return pcie
 		}
 		return 0
 	case "iommu":
-		if d.get("model") == "virtio" {
+		if d.Get("model") == "virtio" {
 			return pcie
 		}
 		return 0
@@ -156,14 +158,14 @@ func (def *definition) assigned(d *node, pcie connect) connect {
 	if pcie == pciDevice {
 		return pcie
 	}
-	address := d.kid("source/address")
+	address := d.Kid("source/address")
 	if address == nil {
 		return pcie
 	}
-	host := elem("device")
-	a := address.clone()
-	a.set("type", "pci")
-	host.add(a)
+	host := xmltree.Elem("device")
+	a := address.Clone()
+	a.Set("type", "pci")
+	host.Add(a)
 	if p, ok := pciAddressOf(host); ok && !def.env.pciExpress(p.String()) {
 		return pciDevice
 	}

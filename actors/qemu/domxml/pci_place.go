@@ -3,6 +3,8 @@ package domxml
 import (
 	"fmt"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // placer is one run over the devices.
@@ -14,7 +16,7 @@ type placer struct {
 }
 
 func (p *placer) wants(d *node) bool {
-	return d.kid("address") == nil && !p.planned[d]
+	return d.Kid("address") == nil && !p.planned[d]
 }
 
 func (p *placer) put(d *node, a pciAddress) {
@@ -22,9 +24,9 @@ func (p *placer) put(d *node, a pciAddress) {
 	if p.dryRun {
 		return
 	}
-	n := elem("address")
+	n := xmltree.Elem("address")
 	a.put(n)
-	d.add(n)
+	d.Add(n)
 }
 
 // next places a device wherever there is room.
@@ -44,10 +46,10 @@ func (p *placer) next(d *node) error {
 // hotplug: bridges and root ports are part of the board; all else should be where it can be unplugged, where there is
 // such a place.
 func (p *placer) hotplug(d *node) connect {
-	if d.name == "controller" && d.get("type") == "pci" {
+	if d.Name == "controller" && d.Get("type") == "pci" {
 		return 0
 	}
-	if d.name == "iommu" {
+	if d.Name == "iommu" {
 		return 0
 	}
 	return hotplug
@@ -56,7 +58,7 @@ func (p *placer) hotplug(d *node) connect {
 // slots places everything the chipset has no fixed place for.
 func (p *placer) slots() error {
 	each := func(name string, want func(*node) bool) error {
-		for _, d := range p.def.devices.all(name) {
+		for _, d := range p.def.devices.All(name) {
 			if want == nil || want(d) {
 				if err := p.next(d); err != nil {
 					return err
@@ -65,14 +67,14 @@ func (p *placer) slots() error {
 		}
 		return nil
 	}
-	isPCI := func(c *node) bool { return c.get("type") == "pci" }
+	isPCI := func(c *node) bool { return c.Get("type") == "pci" }
 	steps := []struct {
 		name string
 		want func(*node) bool
 	}{
-		{"controller", func(c *node) bool { return isPCI(c) && c.get("index") != "0" }},
+		{"controller", func(c *node) bool { return isPCI(c) && c.Get("index") != "0" }},
 		{"filesystem", nil},
-		{"interface", func(n *node) bool { return n.get("type") != "hostdev" }},
+		{"interface", func(n *node) bool { return n.Get("type") != "hostdev" }},
 		{"sound", nil},
 		{"controller", nil},
 		{"disk", nil},
@@ -105,16 +107,16 @@ func (p *placer) slots() error {
 
 // controllers places the ones that are no PCI bridges. The functions of one EHCI controller share a slot.
 func (p *placer) controllers() error {
-	for _, c := range p.def.devices.all("controller") {
-		switch c.get("type") {
+	for _, c := range p.def.devices.All("controller") {
+		switch c.Get("type") {
 		case "pci", "fdc", "ccid", "isa":
 			continue
 		case "ide":
-			if c.get("index") == "0" && p.def.isI440FX() {
+			if c.Get("index") == "0" && p.def.isI440FX() {
 				continue
 			}
 		}
-		if c.get("type") == "usb" && strings.HasPrefix(c.get("model"), "ich9-") && p.wants(c) {
+		if c.Get("type") == "usb" && strings.HasPrefix(c.Get("model"), "ich9-") && p.wants(c) {
 			if err := p.ich9(c); err != nil {
 				return err
 			}
@@ -132,8 +134,8 @@ var ich9Function = map[string]int{"ich9-ehci1": 7, "ich9-uhci1": 0, "ich9-uhci2"
 
 // ich9 puts a part beside the other parts with the same index, or opens a slot for them.
 func (p *placer) ich9(c *node) error {
-	for _, o := range p.def.devices.all("controller") {
-		if o == c || o.get("type") != "usb" || o.get("index") != c.get("index") || !strings.HasPrefix(o.get("model"), "ich9-") {
+	for _, o := range p.def.devices.All("controller") {
+		if o == c || o.Get("type") != "usb" || o.Get("index") != c.Get("index") || !strings.HasPrefix(o.Get("model"), "ich9-") {
 			continue
 		}
 		if a, ok := p.placeOf(o); ok {
@@ -151,24 +153,24 @@ func (p *placer) ich9(c *node) error {
 
 func (p *placer) putUSB(c *node, a pciAddress) {
 	p.planned[c] = true
-	n := elem("address")
+	n := xmltree.Elem("address")
 	a.put(n)
 	if a.function == 0 {
-		n.set("multifunction", "on")
+		n.Set("multifunction", "on")
 	}
 	if p.dryRun {
-		c.attrs = append(c.attrs, attr{plannedAttr, fmt.Sprintf("%d.%d", a.bus, a.slot)})
+		c.Attrs = append(c.Attrs, attr{Name: plannedAttr, Value: fmt.Sprintf("%d.%d", a.bus, a.slot)})
 		return
 	}
-	c.unset(plannedAttr)
-	c.add(n)
+	c.Unset(plannedAttr)
+	c.Add(n)
 }
 
 // plannedAttr remembers within a dry run where a part went; the grammar drops it from whatever is left.
 const plannedAttr = "#planned"
 
 func (p *placer) placeOf(c *node) (pciAddress, bool) {
-	if v, ok := c.lookup(plannedAttr); ok && p.dryRun {
+	if v, ok := c.Lookup(plannedAttr); ok && p.dryRun {
 		var a pciAddress
 		if _, err := fmt.Sscanf(v, "%d.%d", &a.bus, &a.slot); err == nil {
 			return a, true
@@ -200,8 +202,8 @@ func (p *placer) reserve(slot, function int) error {
 }
 
 func (p *placer) i440fx() error {
-	for _, c := range p.def.devices.all("controller") {
-		typ, idx := c.get("type"), c.get("index")
+	for _, c := range p.def.devices.All("controller") {
+		typ, idx := c.Get("type"), c.Get("index")
 		switch {
 		case typ == "ide" && idx == "0":
 			if a, ok := pciAddressOf(c); ok {
@@ -214,7 +216,7 @@ func (p *placer) i440fx() error {
 				}
 				p.put(c, pciAddress{slot: 1, function: 1})
 			}
-		case typ == "usb" && idx == "0" && c.get("model") == "piix3-uhci":
+		case typ == "usb" && idx == "0" && c.Get("model") == "piix3-uhci":
 			if a, ok := pciAddressOf(c); ok {
 				if a != (pciAddress{slot: 1, function: 2}) {
 					return xmlError("PIIX3 USB controller at index 0 must have PCI address 0:0:1.2")
@@ -236,8 +238,8 @@ func (p *placer) i440fx() error {
 }
 
 func (p *placer) q35() error {
-	for _, c := range p.def.devices.all("controller") {
-		typ, idx := c.get("type"), c.get("index")
+	for _, c := range p.def.devices.All("controller") {
+		typ, idx := c.Get("type"), c.Get("index")
 		switch {
 		case typ == "sata" && idx == "0":
 			if _, ok := pciAddressOf(c); ok || !p.wants(c) {
@@ -247,11 +249,11 @@ func (p *placer) q35() error {
 				return err
 			}
 			p.put(c, pciAddress{slot: 0x1f, function: 2})
-		case typ == "usb" && c.get("model") == "ich9-uhci1" && c.kid("address") == nil:
+		case typ == "usb" && c.Get("model") == "ich9-uhci1" && c.Kid("address") == nil:
 			if err := p.q35EHCI(c); err != nil {
 				return err
 			}
-		case typ == "pci" && c.get("model") == "dmi-to-pci-bridge" && p.wants(c):
+		case typ == "pci" && c.Get("model") == "dmi-to-pci-bridge" && p.wants(c):
 			if a := (pciAddress{slot: 0x1e}); !p.set.taken(a) {
 				if err := p.set.take(a, 0); err != nil {
 					return err
@@ -268,8 +270,8 @@ func (p *placer) q35() error {
 	if err := p.primaryVideo(pciAddress{slot: 1}); err != nil {
 		return err
 	}
-	for _, s := range p.def.devices.all("sound") {
-		if s.get("model") != "ich9" || !p.wants(s) {
+	for _, s := range p.def.devices.All("sound") {
+		if s.Get("model") != "ich9" || !p.wants(s) {
 			continue
 		}
 		if a := (pciAddress{slot: 0x1b}); !p.set.taken(a) {
@@ -290,8 +292,8 @@ func (p *placer) q35EHCI(c *node) error {
 		return nil
 	}
 	// Other parts that already have a place decide; a slot with strangers in it is not taken.
-	for _, o := range p.def.devices.all("controller") {
-		if o.get("type") == "usb" && o.get("index") == c.get("index") && o != c {
+	for _, o := range p.def.devices.All("controller") {
+		if o.Get("type") == "usb" && o.Get("index") == c.Get("index") && o != c {
 			if a, ok := p.placeOf(o); ok {
 				return p.beside(c, a)
 			}
@@ -307,7 +309,7 @@ func (p *placer) q35EHCI(c *node) error {
 
 // beside puts a part of an ICH9 USB controller into the slot of a.
 func (p *placer) beside(c *node, a pciAddress) error {
-	a.function = ich9Function[c.get("model")]
+	a.function = ich9Function[c.Get("model")]
 	if err := p.set.take(a, 0); err != nil {
 		return err
 	}
@@ -317,7 +319,7 @@ func (p *placer) beside(c *node, a pciAddress) error {
 
 // primaryVideo puts the first card where firmware looks for it.
 func (p *placer) primaryVideo(at pciAddress) error {
-	v := p.def.devices.kid("video")
+	v := p.def.devices.Kid("video")
 	if v == nil || p.def.connects(v) == 0 || !p.wants(v) {
 		return nil
 	}
@@ -345,10 +347,10 @@ func (p *placer) boardOnly() connect {
 
 // noSlot words the failure for PCI controllers in a way that says what to do.
 func noSlot(d *node, err error) error {
-	if d.name != "controller" || d.get("type") != "pci" {
+	if d.Name != "controller" || d.Get("type") != "pci" {
 		return err
 	}
-	switch m := d.get("model"); m {
+	switch m := d.Get("model"); m {
 	case "pci-expander-bus":
 		return unsupported("%s controllers are only supported on 440fx-based machinetypes", m)
 	case "pcie-expander-bus":

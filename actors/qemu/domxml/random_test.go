@@ -14,6 +14,7 @@ import (
 
 	libvirt "github.com/digitalocean/go-libvirt"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -68,14 +69,14 @@ func devicePool(t *testing.T) []*node {
 	var pool []*node
 	seen := map[string]bool{}
 	for _, file := range files {
-		root, bad := scan(read(t, file))
+		root, bad := xmltree.Scan(read(t, file))
 		if bad != nil {
 			continue
 		}
-		for _, d := range root.kid("devices").elements() {
+		for _, d := range elements(root.Kid("devices")) {
 			var b strings.Builder
-			d.write(&b, 2)
-			if d.name == "emulator" || seen[b.String()] || d.kid("address") != nil && d.name != "disk" || strings.Contains(b.String(), "tlsPort") {
+			d.Print(&b, 2)
+			if d.Name == "emulator" || seen[b.String()] || d.Kid("address") != nil && d.Name != "disk" || strings.Contains(b.String(), "tlsPort") {
 				continue
 			}
 			seen[b.String()] = true
@@ -90,14 +91,14 @@ func headPool(t *testing.T) map[string][]*node {
 	files, _ := filepath.Glob("testdata/define/*.in.xml")
 	pool := map[string][]*node{}
 	for _, file := range files {
-		root, bad := scan(read(t, file))
+		root, bad := xmltree.Scan(read(t, file))
 		if bad != nil {
 			continue
 		}
-		for _, k := range root.kids {
-			switch k.name {
+		for _, k := range root.Kids {
+			switch k.Name {
 			case "features", "cpu", "clock", "pm", "memtune", "blkiotune", "cputune", "sysinfo", "seclabel", "numatune", "on_crash", "on_reboot", "on_poweroff", "perf", "genid", "resource", "title", "description", "memoryBacking", "currentMemory":
-				pool[k.name] = append(pool[k.name], k)
+				pool[k.Name] = append(pool[k.Name], k)
 			}
 		}
 	}
@@ -113,7 +114,7 @@ func randomDocument(r *rand.Rand, pool []*node, heads map[string][]*node) string
 	if r.IntN(2) == 0 {
 		for _, name := range slices.Sorted(maps.Keys(heads)) {
 			if r.IntN(3) == 0 {
-				heads[name][r.IntN(len(heads[name]))].write(&b, 1)
+				heads[name][r.IntN(len(heads[name]))].Print(&b, 1)
 			}
 		}
 	} else {
@@ -123,39 +124,39 @@ func randomDocument(r *rand.Rand, pool []*node, heads map[string][]*node) string
 	targets := map[string]bool{}
 	single := map[string]bool{}
 	for n := range 1 + r.IntN(14) {
-		d := pool[r.IntN(len(pool))].clone()
-		switch d.name {
+		d := pool[r.IntN(len(pool))].Clone()
+		switch d.Name {
 		case "disk":
-			if dev := d.kid("target").get("dev"); targets[dev] {
+			if dev := d.Kid("target").Get("dev"); targets[dev] {
 				continue
 			} else {
 				targets[dev] = true
 			}
-			d.drop("boot")
+			d.Drop("boot")
 		case "interface":
-			d.drop("mac", "boot")
-			d.kids = append([]*node{elem("mac", "address", fmt.Sprintf("52:54:00:00:00:%02x", n+1))}, d.kids...)
+			d.Drop("mac", "boot")
+			d.Kids = append([]*node{xmltree.Elem("mac", "address", fmt.Sprintf("52:54:00:00:00:%02x", n+1))}, d.Kids...)
 		case "watchdog", "memballoon", "vsock", "tpm", "iommu", "smartcard", "redirfilter", "nvram":
-			if single[d.name] {
+			if single[d.Name] {
 				continue
 			}
-			single[d.name] = true
+			single[d.Name] = true
 		case "audio":
-			if d.get("type") == "spice" || single[d.name] {
+			if d.Get("type") == "spice" || single[d.Name] {
 				continue
 			}
-			single[d.name] = true
+			single[d.Name] = true
 		case "memory", "panic":
 			continue
 		case "controller":
-			d.unset("index")
+			d.Unset("index")
 		default:
-			d.drop("boot")
+			d.Drop("boot")
 		}
-		if a := d.kid("alias"); a != nil {
-			a.set("name", fmt.Sprintf("ua-%d", n))
+		if a := d.Kid("alias"); a != nil {
+			a.Set("name", fmt.Sprintf("ua-%d", n))
 		}
-		d.write(&b, 2)
+		d.Print(&b, 2)
 	}
 	b.WriteString("  </devices>\n</domain>\n")
 	return b.String()

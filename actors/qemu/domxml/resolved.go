@@ -1,6 +1,10 @@
 package domxml
 
-import "libvirt.org/go/libvirtxml"
+import (
+	"libvirt.org/go/libvirtxml"
+
+	"virtree/actors/internal/xmltree"
+)
 
 // A disk on a volume of a storage pool has, while the guest runs, a second source: the file, device or server that the
 // volume was found to be. In trees and status files it has an element of its own:
@@ -66,7 +70,7 @@ func addResolved(root *node, d *libvirtxml.Domain) error {
 	if d.Devices == nil {
 		return nil
 	}
-	nodes := root.kid("devices").all("disk")
+	nodes := root.Kid("devices").All("disk")
 	for i := range d.Devices.Disks {
 		if i >= len(nodes) {
 			break
@@ -76,7 +80,7 @@ func addResolved(root *node, d *libvirtxml.Domain) error {
 			return err
 		}
 		for b := disk.BackingStore; b != nil; b = b.BackingStore {
-			if image = image.kid("backingStore"); image == nil {
+			if image = image.Kid("backingStore"); image == nil {
 				break
 			}
 			if err := resolvedOf(image, b.Source); err != nil {
@@ -95,11 +99,11 @@ func resolvedOf(image *node, s *libvirtxml.DomainDiskSource) error {
 	if err != nil {
 		return err
 	}
-	r := elem("resolved", "type", made.get("type"))
-	if source := made.kid("source"); source != nil {
-		r.add(source)
+	r := xmltree.Elem("resolved", "type", made.Get("type"))
+	if source := made.Kid("source"); source != nil {
+		r.Add(source)
 	}
-	image.add(r)
+	image.Add(r)
 	return nil
 }
 
@@ -108,7 +112,7 @@ func takeResolved(root *node, d *libvirtxml.Domain) error {
 	if d.Devices == nil {
 		return nil
 	}
-	for i, n := range root.kid("devices").all("disk") {
+	for i, n := range root.Kid("devices").All("disk") {
 		if i >= len(d.Devices.Disks) {
 			break
 		}
@@ -117,7 +121,7 @@ func takeResolved(root *node, d *libvirtxml.Domain) error {
 			return err
 		}
 		for b := disk.BackingStore; b != nil; b = b.BackingStore {
-			if n = n.kid("backingStore"); n == nil {
+			if n = n.Kid("backingStore"); n == nil {
 				break
 			}
 			if err := takeResolvedOf(n, b.Source); err != nil {
@@ -129,13 +133,13 @@ func takeResolved(root *node, d *libvirtxml.Domain) error {
 }
 
 func takeResolvedOf(image *node, s *libvirtxml.DomainDiskSource) error {
-	r := image.kid("resolved")
+	r := image.Kid("resolved")
 	if r == nil || s == nil || s.Volume == nil {
 		return nil
 	}
-	alone := elem("disk", "type", r.get("type"))
-	if source := r.kid("source"); source != nil {
-		alone.add(source)
+	alone := xmltree.Elem("disk", "type", r.Get("type"))
+	if source := r.Kid("source"); source != nil {
+		alone.Add(source)
 	}
 	var made libvirtxml.DomainDisk
 	if err := decode(alone, &made); err != nil {
@@ -149,14 +153,14 @@ func takeResolvedOf(image *node, s *libvirtxml.DomainDiskSource) error {
 
 // readResolved drops the element from documents that are no status files.
 func (def *definition) readResolved(image *node) {
-	if def.flags&ParseLive == 0 || image.get("type") != "volume" {
-		image.drop("resolved")
+	if def.flags&ParseLive == 0 || image.Get("type") != "volume" {
+		image.Drop("resolved")
 	}
 }
 
 // hideResolved is the form that clients see.
 func hideResolved(disk *node) {
-	for image := disk; image != nil; image = image.kid("backingStore") {
-		image.drop("resolved")
+	for image := disk; image != nil; image = image.Kid("backingStore") {
+		image.Drop("resolved")
 	}
 }

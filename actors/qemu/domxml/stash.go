@@ -1,6 +1,10 @@
 package domxml
 
-import "slices"
+import (
+	"slices"
+
+	"virtree/actors/internal/xmltree"
+)
 
 // stashNamespace marks elements that libvirtxml.Domain has no field for. They travel as metadata of a namespace no
 // client ever sees: Format puts them back where they belong, and documents cannot bring their own.
@@ -11,22 +15,22 @@ var stashed = []string{"on_lockfailure"}
 
 // stash copies what the struct cannot hold into the metadata, which it makes where there is none.
 func stash(root, meta *node) *node {
-	for _, k := range root.kids {
-		if !slices.Contains(stashed, k.name) {
+	for _, k := range root.Kids {
+		if !slices.Contains(stashed, k.Name) {
 			continue
 		}
-		box := elem("virtree:" + k.name)
-		box.set("xmlns:virtree", stashNamespace)
-		box.add(&node{name: textNode, text: k.text})
+		box := xmltree.Elem("virtree:" + k.Name)
+		box.Set("xmlns:virtree", stashNamespace)
+		box.Add(&node{Type: xmltree.Text, Text: k.Text})
 		if meta == nil {
-			meta = elem(metadataName)
-			box.set("alone", "yes")
+			meta = xmltree.Elem(metadataName)
+			box.Set("alone", "yes")
 		} else {
 			c := *meta
-			c.kids = slices.Clone(meta.kids)
+			c.Kids = slices.Clone(meta.Kids)
 			meta = &c
 		}
-		meta.add(box)
+		meta.Add(box)
 	}
 	return meta
 }
@@ -34,18 +38,18 @@ func stash(root, meta *node) *node {
 // unstash is the way back.
 func unstash(root, meta *node) {
 	alone := false
-	meta.kids = slices.DeleteFunc(meta.kids, func(k *node) bool {
-		if k.namespace() != stashNamespace {
+	meta.Kids = slices.DeleteFunc(meta.Kids, func(k *node) bool {
+		if namespaceOf(k) != stashNamespace {
 			return false
 		}
-		alone = alone || k.get("alone") == "yes"
-		name := k.name[len("virtree:"):]
-		if slices.Contains(stashed, name) && len(k.kids) == 1 {
-			root.add(leaf(name, k.kids[0].text))
+		alone = alone || k.Get("alone") == "yes"
+		name := k.Name[len("virtree:"):]
+		if slices.Contains(stashed, name) && len(k.Kids) == 1 {
+			root.Add(xmltree.Leaf(name, k.Kids[0].Text))
 		}
 		return true
 	})
-	if alone && len(meta.kids) == 0 {
-		root.remove(meta)
+	if alone && len(meta.Kids) == 0 {
+		root.Remove(meta)
 	}
 }

@@ -65,7 +65,7 @@ func kib(n *node, path string) (uint64, error) {
 	if n == nil {
 		return 0, nil
 	}
-	return kibText(n.text, n.get("unit"), path)
+	return kibText(n.Text, n.Get("unit"), path)
 }
 
 func kibText(text, unit, path string) (uint64, error) {
@@ -89,13 +89,13 @@ func normalizeKiB(n *node, path string) error {
 	if err != nil {
 		return err
 	}
-	n.setKiB(v)
+	setKiB(n, v)
 	return nil
 }
 
-func (n *node) setKiB(v uint64) {
-	n.set("unit", "KiB")
-	n.text = utoa(v)
+func setKiB(n *node, v uint64) {
+	n.Set("unit", "KiB")
+	n.Text = utoa(v)
 }
 
 // bitmap is a set of small numbers in libvirt's notation, "0-3,^2,7".
@@ -169,7 +169,7 @@ func (b bitmap) last() int {
 
 // normalizeBitmap rewrites an attribute in the shortest form.
 func normalizeBitmap(n *node, attr string) (bitmap, error) {
-	v, ok := n.lookup(attr)
+	v, ok := n.Lookup(attr)
 	if !ok {
 		return nil, nil
 	}
@@ -180,6 +180,6 @@ func normalizeBitmap(n *node, attr string) (bitmap, error) {
 	if b.count() == 0 {
 		return nil, liberr.New(liberr.FromNone, liberr.InvalidArg, "Invalid value of '%s': %s", attr, v)
 	}
-	n.set(attr, b.String())
+	n.Set(attr, b.String())
 	return b, nil
 }

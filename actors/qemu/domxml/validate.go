@@ -8,7 +8,7 @@ import (
 
 // refuseExtras counts what there may be one of, before the grammar drops the rest.
 func refuseExtras(root *node) error {
-	devices := root.kid("devices")
+	devices := root.Kid("devices")
 	for _, s := range []struct {
 		name string
 		err  error
@@ -19,7 +19,7 @@ func refuseExtras(root *node) error {
 		{"iommu", xmlError("only a single IOMMU device is supported")},
 		{"vsock", xmlError("only a single vsock device is supported")},
 	} {
-		if len(devices.all(s.name)) > 1 {
+		if len(devices.All(s.name)) > 1 {
 			return s.err
 		}
 	}
@@ -41,37 +41,37 @@ func (def *definition) validate() error {
 
 func (def *definition) validateDomain() error {
 	root := def.root
-	if def.root.kid("idmap") != nil && (root.kid("idmap/uid") == nil || root.kid("idmap/gid") == nil) {
+	if def.root.Kid("idmap") != nil && (root.Kid("idmap/uid") == nil || root.Kid("idmap/gid") == nil) {
 		return unsupported("uid and gid should be mapped both")
 	}
-	if def.memory.maximum > 0 && root.kid("cpu/numa/cell") == nil {
+	if def.memory.maximum > 0 && root.Kid("cpu/numa/cell") == nil {
 		return qemuUnsupported("At least one numa node has to be configured when enabling memory hotplug")
 	}
-	if t := root.kid("cpu/topology"); t != nil {
+	if t := root.Kid("cpu/topology"); t != nil {
 		product := uint64(1)
 		for _, a := range []string{"sockets", "dies", "cores", "threads"} {
-			v, _ := t.uint(a)
+			v, _ := uintOf(t, a)
 			product *= v
 		}
-		if strconv.FormatUint(product, 10) != root.kidText("vcpu") {
+		if strconv.FormatUint(product, 10) != root.KidText("vcpu") {
 			return unsupported("CPU topology doesn't match maximum vcpu count")
 		}
 	}
-	if name := root.kidText("name"); strings.Contains(name, "\n") {
+	if name := root.KidText("name"); strings.Contains(name, "\n") {
 		return xmlDetail("invalid char in name: %c", '\n')
 	}
-	hostdevs := def.devices.all("hostdev")
+	hostdevs := def.devices.All("hostdev")
 	for i, h := range hostdevs {
 		if slices.ContainsFunc(hostdevs[:i], func(o *node) bool { return sameHostdev(o, h) }) {
 			return xmlError("Hostdev already exists in the domain configuration")
 		}
 	}
 	models := map[string]bool{}
-	for _, p := range def.devices.all("panic") {
-		if models[p.get("model")] {
-			return xmlError("Multiple panic devices with model '%s'", p.get("model"))
+	for _, p := range def.devices.All("panic") {
+		if models[p.Get("model")] {
+			return xmlError("Multiple panic devices with model '%s'", p.Get("model"))
 		}
-		models[p.get("model")] = true
+		models[p.Get("model")] = true
 	}
 	return nil
 }
@@ -81,20 +81,20 @@ func describe(n *node, key *string) {
 	if n == nil {
 		return
 	}
-	*key += " " + n.name + n.text
-	for _, a := range n.attrs {
-		*key += " " + a.name + "=" + a.value
+	*key += " " + n.Name + n.Text
+	for _, a := range n.Attrs {
+		*key += " " + a.Name + "=" + a.Value
 	}
-	for _, k := range n.kids {
+	for _, k := range n.Kids {
 		describe(k, key)
 	}
 }
 
 func (def *definition) validateAliases() error {
 	seen := map[string]bool{}
-	for _, d := range def.devices.kids {
-		a := d.kid("alias").get("name")
-		if a == "" || d.name == "console" {
+	for _, d := range def.devices.Kids {
+		a := d.Kid("alias").Get("name")
+		if a == "" || d.Name == "console" {
 			continue
 		}
 		if seen[a] {
@@ -107,23 +107,23 @@ func (def *definition) validateAliases() error {
 
 func (def *definition) validateAudio() error {
 	ids := map[string]bool{}
-	spice := slices.ContainsFunc(def.devices.all("graphics"), func(g *node) bool { return g.get("type") == "spice" })
-	for _, a := range def.devices.all("audio") {
-		if ids[a.get("id")] {
-			return xmlError("audio ID %s is used multiple times", a.get("id"))
+	spice := slices.ContainsFunc(def.devices.All("graphics"), func(g *node) bool { return g.Get("type") == "spice" })
+	for _, a := range def.devices.All("audio") {
+		if ids[a.Get("id")] {
+			return xmlError("audio ID %s is used multiple times", a.Get("id"))
 		}
-		ids[a.get("id")] = true
+		ids[a.Get("id")] = true
 	}
-	for _, d := range def.devices.kids {
-		if d.name != "sound" && (d.name != "graphics" || d.get("type") != "vnc") {
+	for _, d := range def.devices.Kids {
+		if d.Name != "sound" && (d.Name != "graphics" || d.Get("type") != "vnc") {
 			continue
 		}
-		if id := d.kid("audio").get("id"); id != "" && !ids[id] {
+		if id := d.Kid("audio").Get("id"); id != "" && !ids[id] {
 			return xmlError("no audio device with ID %s", id)
 		}
 	}
-	for _, a := range def.devices.all("audio") {
-		if a.get("type") == "spice" && !spice {
+	for _, a := range def.devices.All("audio") {
+		if a.Get("type") == "spice" && !spice {
 			return qemuUnsupported("Spice audio is not supported without spice graphics")
 		}
 	}
@@ -132,15 +132,15 @@ func (def *definition) validateAudio() error {
 
 // validateMachine checks what depends on the machine type.
 func (def *definition) validateMachine() error {
-	if def.root.kid("bootloader") != nil {
+	if def.root.Kid("bootloader") != nil {
 		return qemuUnsupported("bootloader is not supported by QEMU")
 	}
-	count, _ := strconv.Atoi(def.root.kidText("vcpu"))
+	count, _ := strconv.Atoi(def.root.KidText("vcpu"))
 	if limit := def.machine.MaxCPUs; limit > 0 && count > limit {
 		return qemuUnsupported("Maximum CPUs greater than specified machine type limit %d", limit)
 	}
 	for _, a := range []string{"on_reboot", "on_poweroff"} {
-		if v := def.root.kidText(a); v == "preserve" || v == "rename-restart" {
+		if v := def.root.KidText(a); v == "preserve" || v == "rename-restart" {
 			return qemuUnsupported("qemu driver doesn't support the '%s' action for 'on_reboot'/'on_poweroff'", v)
 		}
 	}
@@ -148,7 +148,7 @@ func (def *definition) validateMachine() error {
 		return nil
 	}
 	for _, f := range []string{"gic", "htm", "hpt", "nested-hv", "ccf-assist", "cfpc", "sbbc", "ibs"} {
-		if def.root.kid("features/"+f) != nil {
+		if def.root.Kid("features/"+f) != nil {
 			return qemuUnsupported("The '%s' feature is not supported for architecture '%s' or machine type '%s'", f, def.arch, def.machineName())
 		}
 	}
@@ -157,31 +157,31 @@ func (def *definition) validateMachine() error {
 
 // validateQEMU checks what depends on the accelerator and the binary.
 func (def *definition) validateQEMU() error {
-	for _, t := range def.root.kid("clock").all("timer") {
-		switch t.get("name") {
+	for _, t := range def.root.Kid("clock").All("timer") {
+		switch t.Get("name") {
 		case "platform":
-			return qemuUnsupported("unsupported timer type (name) '%s'", t.get("name"))
+			return qemuUnsupported("unsupported timer type (name) '%s'", t.Get("name"))
 		case "rtc":
-			switch t.get("track") {
+			switch t.Get("track") {
 			case "boot":
-				return qemuUnsupported("unsupported rtc timer track '%s'", t.get("track"))
+				return qemuUnsupported("unsupported rtc timer track '%s'", t.Get("track"))
 			}
-			if p := t.get("tickpolicy"); p == "merge" || p == "discard" {
+			if p := t.Get("tickpolicy"); p == "merge" || p == "discard" {
 				return qemuUnsupported("unsupported rtc timer tickpolicy '%s'", p)
 			}
 		case "pit":
-			if p := t.get("tickpolicy"); p == "merge" {
+			if p := t.Get("tickpolicy"); p == "merge" {
 				return qemuUnsupported("unsupported pit timer tickpolicy '%s'", p)
 			}
 		}
 	}
-	if l := def.root.kid("launchSecurity"); l.get("type") == "sev" && def.caps.SEV == nil {
+	if l := def.root.Kid("launchSecurity"); l.Get("type") == "sev" && def.caps.SEV == nil {
 		return qemuUnsupported("SEV launch security is not supported with this QEMU binary")
 	}
-	if def.root.kid("features/tcg") != nil && def.root.get("type") == "kvm" {
+	if def.root.Kid("features/tcg") != nil && def.root.Get("type") == "kvm" {
 		return qemuUnsupported("TCG features are incompatible with domain type '%s'", "kvm")
 	}
-	if def.root.kid("cputune/cachetune") != nil && def.root.get("type") != "kvm" {
+	if def.root.Kid("cputune/cachetune") != nil && def.root.Get("type") != "kvm" {
 		return unsupported("cachetune is only supported for KVM domains")
 	}
 	return nil

@@ -53,11 +53,11 @@ func (k *kind) check(n *node) error {
 			return err
 		}
 	}
-	if n.name == metadataName {
+	if n.Name == metadataName {
 		return nil
 	}
-	for _, kid := range n.kids {
-		if err := k.kids[kid.name].kind.check(kid); err != nil {
+	for _, kid := range n.Kids {
+		if err := k.kids[kid.Name].kind.check(kid); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,7 @@ func (k *kind) check(n *node) error {
 }
 
 func (r *rule) check(n *node) error {
-	v, ok := n.lookup(r.attr)
+	v, ok := n.Lookup(r.attr)
 	if !ok {
 		if r.required {
 			return missingAttr(n, r.attr)
@@ -82,20 +82,20 @@ func (r *rule) check(n *node) error {
 	unsigned := strings.HasPrefix(r.number, "uint")
 	switch {
 	case err != nil && unsigned, unsigned && i < 0, unsigned && i > 1<<32-1:
-		return xmlError("Invalid value for attribute '%s' in element '%s': '%s'. Expected non-negative integer value", r.attr, n.name, v)
+		return xmlError("Invalid value for attribute '%s' in element '%s': '%s'. Expected non-negative integer value", r.attr, n.Name, v)
 	case err != nil, i > 1<<31-1 && !unsigned:
-		return xmlError("Invalid value for attribute '%s' in element '%s': '%s'. Expected integer value", r.attr, n.name, v)
+		return xmlError("Invalid value for attribute '%s' in element '%s': '%s'. Expected integer value", r.attr, n.Name, v)
 	case i == 0 && strings.HasSuffix(r.number, "+"):
-		return xmlError("Invalid value for attribute '%s' in element '%s': Zero is not permitted", r.attr, n.name)
+		return xmlError("Invalid value for attribute '%s' in element '%s': Zero is not permitted", r.attr, n.Name)
 	}
-	n.set(r.attr, strconv.FormatInt(i, 10))
+	n.Set(r.attr, strconv.FormatInt(i, 10))
 	return nil
 }
 
 func missingAttr(n *node, attr string) error {
-	return xmlError("Missing required attribute '%s' in element '%s'", attr, n.name)
+	return xmlError("Missing required attribute '%s' in element '%s'", attr, n.Name)
 }
 
 func badValue(n *node, attr, v string) error {
-	return xmlError("Invalid value for attribute '%s' in element '%s': '%s'.", attr, n.name, v)
+	return xmlError("Invalid value for attribute '%s' in element '%s': '%s'.", attr, n.Name, v)
 }
