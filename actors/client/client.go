@@ -111,6 +111,8 @@ func (c *client) Receive(ctx actor.Context) {
 		}
 	case *resubscribe:
 		c.resubscribe(ctx)
+	case *drained:
+		c.goOn(ctx)
 	case *tick:
 		c.ping(ctx)
 	case *actor.Started:
@@ -211,11 +213,19 @@ func (c *client) finished(ctx actor.Context, p *pending) {
 	c.inFlight--
 	c.conf.calls.Add(-1)
 	c.gate.leave(p.bytes)
-	for len(c.backlog) > 0 && c.inFlight < c.conf.Limits.InFlight && !c.closing && !c.opening {
+	c.goOn(ctx)
+}
+
+// goOn serves the calls that wait, as far as they may be.
+func (c *client) goOn(ctx actor.Context) {
+	for len(c.backlog) > 0 && !c.closing && c.ready() {
 		next := c.backlog[0]
 		c.backlog[0] = nil
 		c.backlog = c.backlog[1:]
 		c.call(ctx, next)
+	}
+	if len(c.backlog) == 0 {
+		c.backlog = nil // with the memory of a burst
 	}
 }
 
@@ -254,7 +264,10 @@ const closeReasonError = 0
 
 // message sends an event packet. A client that does not read loses its connection rather than events.
 func (c *client) message(p *protocol.Procedure, payload []byte) {
-	err := c.conn.Send(rpc.Header{Program: p.Program, Version: p.Version, Proc: p.Number, Type: rpc.Message, Serial: 1}, payload)
+	err := rpc.ErrQueueFull
+	if c.conn.Queued() < unreadEvents {
+		err = c.conn.Send(rpc.Header{Program: p.Program, Version: p.Version, Proc: p.Number, Type: rpc.Message, Serial: 1}, payload)
+	}
 	if errors.Is(err, rpc.ErrQueueFull) {
 		c.log.Warn().Str("peer", c.peer.RemoteAddr()).Msg("client does not read its events: closing")
 		c.conf.figures.dropped.Add(1)

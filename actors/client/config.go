@@ -57,13 +57,13 @@ type Limits struct {
 	Clients   int // connections
 	Unauth    int // of these, not authenticated
 	InFlight  int // calls of one connection that are being served
-	Backlog   int // packets of one connection that wait for their turn
-	BytesHeld int // bytes of one connection's packets that are held; then its socket is not read
+	Backlog   int // packets of one connection that are held, those that wait for their turn and those in flight
+	BytesHeld int // bytes of them, data of streams apart; over either, its socket is not read
 }
 
 // DefaultLimits are libvirt's, but for InFlight, which is 5 there: one stuck guest and five calls on it
 // would hold up all else its client does.
-var DefaultLimits = Limits{Clients: 5000, Unauth: 20, InFlight: 64, Backlog: 4096, BytesHeld: 64 << 20}
+var DefaultLimits = Limits{Clients: 5000, Unauth: 20, InFlight: 64, Backlog: 4096, BytesHeld: 8 << 20}
 
 // hypervisors are the schemes whose connections reach the secondary drivers too.
 var hypervisors = map[string]bool{"qemu": true, "lxc": true, "xen": true, "ch": true, "bhyve": true, "vbox": true}

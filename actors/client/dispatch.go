@@ -28,8 +28,8 @@ func (c *client) packet(ctx actor.Context, p *rpc.Packet) {
 	switch p.Type {
 	case rpc.Call, rpc.CallWithFDs:
 		p.Since = time.Now()
-		if c.opening || c.inFlight >= c.conf.Limits.InFlight {
-			c.park(ctx, p)
+		if !c.ready() || len(c.backlog) > 0 {
+			c.backlog = append(c.backlog, p) // the gate holds the reader before these are too many
 			return
 		}
 		c.call(ctx, p)
@@ -40,17 +40,27 @@ func (c *client) packet(ctx actor.Context, p *rpc.Packet) {
 	}
 }
 
-// park keeps a call for later. A client that sends more than its backlog holds breaks the rules that
-// libvirt's own clients keep, and is cut off.
-func (c *client) park(ctx actor.Context, p *rpc.Packet) {
-	if len(c.backlog) >= c.conf.Limits.Backlog {
-		c.log.Warn().Str("peer", c.peer.RemoteAddr()).Int("backlog", len(c.backlog)).Msg("client floods its connection: closing")
-		p.Release()
-		c.close(ctx)
-		return
-	}
-	c.backlog = append(c.backlog, p)
+// ready tells whether a call may be served now: not while the opening of the connection is under way, so many are in flight
+// as may be, or the client leaves its replies unread.
+func (c *client) ready() bool {
+	return !c.opening && c.inFlight < c.conf.Limits.InFlight && !c.conn.Congested()
 }
+
+// unread is how many bytes a client may leave unread before its further calls wait, and with them, in the end, its socket. A
+// stream has its own measure.
+const unread = 256 << 10
+
+// unreadEvents is how many bytes a client may leave unread when an event comes for it.
+const unreadEvents = 4 << 20
+
+// drained tells that the client has read what it had left unread.
+type drained struct{}
+
+// Urgent lets the calls that wait go before those that come.
+func (*drained) Urgent() bool { return true }
+
+// Discard does nothing: the connection has ended.
+func (*drained) Discard() {}
 
 // done gives a packet back that needs no further answer.
 func (c *client) done(p *rpc.Packet) {
@@ -227,8 +237,12 @@ func (c *client) reply(ctx actor.Context, h rpc.Header, proc *protocol.Procedure
 	}
 	head := h.ReplyTo(rpc.OK)
 	if len(r.FDs) == 0 {
-		if err := c.conn.Send(head, r.Ret); errors.Is(err, rpc.ErrTooLarge) {
+		switch err := c.conn.Send(head, r.Ret); {
+		case errors.Is(err, rpc.ErrTooLarge):
 			_ = c.conn.SendError(h, liberr.New(liberr.FromRPC, liberr.RPC, "Unable to encode message payload"))
+		case errors.Is(err, rpc.ErrQueueFull):
+			c.log.Warn().Str("peer", c.peer.RemoteAddr()).Msg("client does not read its replies: closing")
+			_ = c.conn.Close()
 		}
 		return
 	}

@@ -1,12 +1,16 @@
 package client
 
 import (
+	"net"
 	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+
+	"virtree/actors/internal/call"
 	"virtree/wire/protocol"
 	"virtree/wire/rpc"
 )
@@ -121,23 +125,125 @@ func TestTheBacklogKeepsItsOrder(t *testing.T) {
 	}
 }
 
-func TestAFloodEndsItsOwnConnection(t *testing.T) {
+// TestAFloodWaitsAtItsOwnSocket: ten thousand calls of one connection. So many are held as may be, the others stay in its
+// socket; nobody else notices, and in the end each has its answer.
+func TestAFloodWaitsAtItsOwnSocket(t *testing.T) {
 	w := start(t, func(c *Config) { c.Limits.InFlight, c.Limits.Backlog = 4, 100 })
 	c, other := w.open(), w.open()
-	h := header(protocol.DomainLookupByName.Procedure)
-	args := &protocol.DomainLookupByNameArgs{Name: "hold"}
-	for i := range 4 + 100 + 1 {
-		h.Serial = uint32(1000 + i)
-		if err := c.Conn().SendBody(h, args); err != nil {
-			break
+	const calls = 10_000
+	ctx := w.soon()
+	var done atomic.Int64
+	for i := range calls {
+		go func() {
+			name := "later"
+			if i < 4 {
+				name = "hold"
+			}
+			if err := lookup(ctx, c, name); err != nil {
+				t.Errorf("call %d: %v", i, err)
+			}
+			done.Add(1)
+		}()
+		if i == 3 {
+			eventually(t, "the first are in flight", func() bool { return w.members().Calls.Load() == 4 })
 		}
 	}
-	closed(t, c)
-	eventually(t, "the server forgets it", func() bool { return w.idle.Load() == 1 })
+	var me *actor.PID
+	for _, m := range w.members().Clients {
+		if m.ID == 1 {
+			me = m.PID
+		}
+	}
+	eventually(t, "so many wait as may", func() bool { return w.info(me).Backlog >= 97 })
+	if n := w.info(me).Backlog; n > 100+16 { // what came in one read
+		t.Errorf("%d calls wait", n)
+	}
 	if err := lookup(w.soon(), other, "x"); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "its calls are not counted any more", func() bool { return w.members().Calls.Load() == 0 })
+	w.sys.Root.Send(w.pid("qemu"), &release{4})
+	eventually(t, "all are answered", func() bool { return done.Load() == calls })
+}
+
+// TestWhoDoesNotReadIsNotServed: replies that nobody reads hold up what the client asks further, a bounded number of bytes,
+// and nobody else. When it reads it gets them all.
+func TestWhoDoesNotReadIsNotServed(t *testing.T) {
+	w := start(t, nil)
+	const calls, size = 2000, 8 << 10
+	nc, err := net.Dial("unix", w.rw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	c := rpc.NewConn(nc, nil)
+	h := header(protocol.ConnectOpen.Procedure)
+	uri := "qemu:///system"
+	if err := c.SendBody(h, &protocol.ConnectOpenArgs{Name: &uri}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.ReadPacket(); err != nil {
+		t.Fatal(err)
+	}
+	h = header(protocol.DomainLookupByName.Procedure)
+	args := &protocol.DomainLookupByNameArgs{Name: strings.Repeat("x", size)}
+	for i := range calls { // queued on this side as far as the server does not take it
+		h.Serial = uint32(1000 + i)
+		if err := c.SendBody(h, args); err != nil {
+			t.Fatal(err)
+		}
+	}
+	me := w.members().Clients[0].PID
+	eventually(t, "its calls wait for it to read", func() bool {
+		i := w.info(me)
+		return i.Unread > unread && i.InFlight == 0 && i.Backlog > 0
+	})
+	i := w.info(me)
+	if most := unread + w.conf.Limits.InFlight*(size+100); i.Unread > most {
+		t.Errorf("%d bytes wait to be read, want %d at most", i.Unread, most)
+	}
+	if most := w.conf.Limits.BytesHeld + 16*(size+overhead+100); i.Held > most {
+		t.Errorf("%d bytes of its calls are held, want %d at most", i.Held, most)
+	}
+	other := w.open()
+	if err := lookup(w.soon(), other, "x"); err != nil {
+		t.Error(err)
+	}
+	for n := range calls {
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		p, err := c.ReadPacket()
+		if err != nil || p.Status != rpc.OK {
+			t.Fatalf("reply %d: %+v, %v", n, p, err)
+		}
+		p.Release()
+	}
+}
+
+// TestWhoDoesNotReadItsEventsIsCutOff after a bounded number of bytes, and the others get theirs.
+func TestWhoDoesNotReadItsEventsIsCutOff(t *testing.T) {
+	w := start(t, nil)
+	nc, err := net.Dial("unix", w.rw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	c := rpc.NewConn(nc, nil)
+	uri := "qemu:///system"
+	if err := c.SendBody(header(protocol.ConnectOpen.Procedure), &protocol.ConnectOpenArgs{Name: &uri}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SendBody(header(protocol.ConnectDomainEventCallbackRegisterAny.Procedure), &protocol.ConnectDomainEventCallbackRegisterAnyArgs{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if p, err := c.ReadPacket(); err != nil || p.Status != rpc.OK {
+			t.Fatalf("%+v %v", p, err)
+		}
+	}
+	ev := &publish{&call.Event{Object: "domain", ID: 0, Payload: make([]byte, 64<<10)}}
+	for range 2*unreadEvents/len(ev.ev.Payload) + 16 {
+		w.sys.Root.Send(w.pid("qemu"), ev)
+	}
+	eventually(t, "it is cut off", func() bool { return w.idle.Load() == 0 })
 }
 
 // What a client sends into a stuck branch waits in its socket once the gate is full.

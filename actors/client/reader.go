@@ -23,38 +23,47 @@ type hangup struct{ err error }
 // gate holds the reader back while too many bytes of its packets are held. It is the only thing that the
 // reader and the actor share.
 type gate struct {
-	mu     sync.Mutex
-	free   sync.Cond
-	held   int
-	stream int  // those of held that are data for streams
-	slow   bool // stream rose above streamHigh and is not yet down at streamLow
-	limit  int
-	closed bool
+	mu      sync.Mutex
+	free    sync.Cond
+	held    int
+	packets int  // as many are held
+	stream  int  // those of held that are data for streams
+	slow    bool // stream rose above streamHigh and is not yet down at streamLow
+	limit   int  // of held, without stream
+	many    int  // limit of packets
+	closed  bool
 }
 
 // Data that a stream's descriptor takes more slowly than the client sends it is held up between these marks, in bytes. A
 // descriptor that takes nothing at all slows the reader down to a packet in each streamPause, so that pings are answered and
-// calls are served until the limit of the gate is reached.
+// calls are served until streamMost is reached.
 const (
+	streamMost  = 64 << 20
 	streamHigh  = 4 << 20
 	streamLow   = 2 << 20
 	streamPause = 200 * time.Millisecond
 )
 
-func newGate(limit int) *gate {
-	g := &gate{limit: limit}
+func newGate(l Limits) *gate {
+	g := &gate{limit: l.BytesHeld, many: l.Backlog}
 	g.free.L = &g.mu
 	return g
 }
 
-// enter adds n.
+// enter adds a packet of n bytes.
 func (g *gate) enter(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.held += n
+	g.packets++
 }
 
-// wait returns when the bytes held are below the limit, and those of streams below theirs or the pause is over.
+// over tells whether too much is held. Call with mu held.
+func (g *gate) over() bool {
+	return g.held-g.stream > g.limit || g.stream > streamMost || g.packets > g.many
+}
+
+// wait returns when what is held is within the limits, and those of streams below theirs or the pause is over.
 func (g *gate) wait() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -71,7 +80,7 @@ func (g *gate) wait() {
 		}
 		t.Stop()
 	}
-	for g.held > g.limit && !g.closed {
+	for g.over() && !g.closed {
 		g.free.Wait()
 	}
 }
@@ -86,22 +95,28 @@ func (g *gate) enterStream(n int) {
 
 func (g *gate) leaveStream(n int) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
+	was := g.over()
 	g.stream -= n
-	if g.slow && g.stream <= streamLow {
+	g.held -= n
+	g.packets--
+	eased := g.slow && g.stream <= streamLow
+	if eased {
 		g.slow = false
+	}
+	if eased || was && !g.over() {
 		g.free.Broadcast()
 	}
-	g.mu.Unlock()
-	g.leave(n)
 }
 
-// leave gives n bytes back.
+// leave gives a packet of n bytes back.
 func (g *gate) leave(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	was := g.held
+	was := g.over()
 	g.held -= n
-	if was > g.limit && g.held <= g.limit {
+	g.packets--
+	if was && !g.over() {
 		g.free.Broadcast()
 	}
 }
@@ -208,5 +223,5 @@ func (g *gate) holds() int {
 func (g *gate) full() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.held > g.limit
+	return g.over()
 }

@@ -190,12 +190,13 @@ func (s *server) admit(ctx actor.Context, conn net.Conn, peer sockets.Peer, hand
 	id := s.nextID
 	c := &client{
 		conf: s.conf, id: id, kind: peer.Kind, peer: peer,
-		gate: newGate(s.conf.Limits.BytesHeld), since: time.Now(), server: ctx.Self(),
+		gate: newGate(s.conf.Limits), since: time.Now(), server: ctx.Self(),
 		log:    s.conf.Log.With().Uint64("client", id).Logger(),
 		caller: CallerOf(peer, id, peer.Kind == sockets.ReadOnly, s.conf.Session),
 		authed: !must,
 	}
-	opts := &rpc.Options{}
+	root, self := ctx.ActorSystem().Root, ctx.ActorSystem().NewLocalPID(fmt.Sprintf("%s/client-%d", ctx.Self().Id, id))
+	opts := &rpc.Options{HighWater: unread, LowWater: unread / 4, OnDrain: func() { root.Send(self, &drained{}) }}
 	if handed != nil {
 		opts.Ahead, c.pings = handed.Ahead, handed.Keepalive
 	}
@@ -254,10 +255,11 @@ type Info struct {
 	Streams  int
 	Events   int
 	Held     int // bytes of packets that are not done with
+	Unread   int // bytes that the client has not read yet
 }
 
 func (c *client) info() *Info {
-	return &Info{URI: c.uri, InFlight: c.inFlight, Backlog: len(c.backlog), Streams: len(c.streams), Events: len(c.events.list), Held: c.gate.holds()}
+	return &Info{URI: c.uri, InFlight: c.inFlight, Backlog: len(c.backlog), Streams: len(c.streams), Events: len(c.events.list), Held: c.gate.holds(), Unread: c.conn.Queued()}
 }
 
 // files makes os.File of descriptors that are about to be sent.

@@ -46,6 +46,8 @@ type Conn struct {
 	sent     atomic.Uint64
 }
 
+const highWater = 1 << 20
+
 // NewConn takes over nc. UNIX connections can carry descriptors; these and
 // plain TCP connections are written in place, others by a goroutine.
 func NewConn(nc net.Conn, opt *Options) *Conn {
@@ -54,7 +56,7 @@ func NewConn(nc net.Conn, opt *Options) *Conn {
 		c.opt = *opt
 	}
 	if c.opt.HighWater <= 0 {
-		c.opt.HighWater = 1 << 20
+		c.opt.HighWater = highWater
 	}
 	if c.opt.LowWater <= 0 || c.opt.LowWater > c.opt.HighWater {
 		c.opt.LowWater = c.opt.HighWater / 4
@@ -172,6 +174,9 @@ func (c *Conn) Uncork() { c.wr.uncork() }
 // accept no further work from it. See Options.HighWater and OnDrain.
 func (c *Conn) Congested() bool { return c.wr.congested() }
 
+// Queued is how many bytes wait for the peer to read.
+func (c *Conn) Queued() int { return c.wr.waiting() }
+
 // WaitDrained waits until the connection is not congested.
 func (c *Conn) WaitDrained(ctx context.Context) error { return c.wr.waitDrained(ctx) }
 
@@ -179,8 +184,10 @@ func (c *Conn) WaitDrained(ctx context.Context) error { return c.wr.waitDrained(
 // the same time instead of in turns.
 const bulkBuffer = 1 << 20
 
-// Bulk prepares the connection for much data to be sent. What the system does not allow is left as it is.
+// Bulk prepares the connection for much data to be sent: the marks are at least the default ones. What the system does not
+// allow is left as it is.
 func (c *Conn) Bulk() {
+	c.wr.raise(highWater)
 	if c.wr.sock != nil {
 		_ = c.wr.sock.raw.Control(func(fd uintptr) {
 			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, bulkBuffer) != nil {

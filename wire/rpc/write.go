@@ -440,6 +440,21 @@ func (w *writer) congested() bool {
 	return w.full
 }
 
+func (w *writer) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.queued
+}
+
+// raise lifts the marks of the back-pressure.
+func (w *writer) raise(high int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.opt.HighWater < high {
+		w.opt.HighWater, w.opt.LowWater = high, high/4
+	}
+}
+
 func (w *writer) waitDrained(ctx context.Context) error {
 	w.mu.Lock()
 	if w.err != nil || !w.full {
