@@ -109,6 +109,8 @@ func (d *domain) Receive(ctx actor.Context) {
 		d.asyncOver(ctx, m)
 	case *monitorLost:
 		d.monitorLost(ctx, m)
+	case *sampleWhere:
+		d.sampleWhere(ctx)
 	case *sweepTick:
 		d.sweep(ctx, time.Now())
 	case *define:

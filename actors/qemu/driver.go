@@ -84,8 +84,11 @@ func (dr *driver) Receive(ctx actor.Context) {
 		dr.renamed(m)
 	case *forgotten:
 		dr.forget(ctx, m.UUID)
+	case *sampleDue:
+		dr.sampleNow(ctx)
 	case *actor.Started:
 		dr.shared.system = ctx.ActorSystem()
+		dr.openSampler(ctx)
 		dr.load(ctx)
 	default:
 		kit.Unhandled(ctx, m)

@@ -34,6 +34,7 @@ type shared struct {
 	macvtaps lease.Counter
 	vnc      lease.Range
 
+	sampler  sampler
 	monitors monitors
 	guest    guestUser // whom guests run as; set before the first domain is loaded
 	hostOnce sync.Once // guards hostID, which jobs of several callers may want at once

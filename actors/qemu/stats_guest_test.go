@@ -13,6 +13,7 @@ import (
 
 	"virtree/actors/internal/branchtest"
 	"virtree/actors/internal/kit"
+	"virtree/actors/internal/metrics"
 	"virtree/actors/logd"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
@@ -22,8 +23,11 @@ import (
 // guests is a driver with real QEMUs, emulated and without a system: firmware that finds nothing to boot.
 type guests struct {
 	t   *testing.T
+	b   *branchtest.Branch
 	c   *branchtest.Client
 	env string
+
+	figures *metrics.Sources
 }
 
 func newGuests(t *testing.T) *guests {
@@ -43,10 +47,11 @@ func newGuests(t *testing.T) *guests {
 		}
 		return nil
 	}
+	env.Figures = &metrics.Sources{}
 	b := branchtest.Start(t, New(env, conf))
 	logs = b.Root().Spawn(kit.Props(logd.New(env, logd.Defaults())))
 	t.Cleanup(func() { _ = b.Root().StopFuture(logs).Wait() })
-	return &guests{t: t, c: b.Client(), env: env.Paths.DriverRun("qemu")}
+	return &guests{t: t, b: b, c: b.Client(), env: env.Paths.DriverRun("qemu"), figures: env.Figures}
 }
 
 // create starts a transient guest, which the end of the test destroys.

@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net"
 	"os"
 	"strconv"
@@ -44,39 +45,78 @@ func sharesHostView(n *libvirtxml.DomainInterface) bool {
 // linkFigures are the counters of a link of the host, in its own directions.
 type linkFigures struct{ bytes, packets, errs, drop [2]int64 } // received, sent
 
-// linkStats reads a link's counters from the text of /proc/net/dev.
-func linkStats(text, name string) (linkFigures, error) {
-	var s linkFigures
-	for line := range strings.SplitSeq(text, "\n") {
-		dev, rest, ok := strings.Cut(line, ":")
-		if !ok || strings.TrimSpace(dev) != name {
-			continue
-		}
-		f := strings.Fields(rest)
-		if len(f) < 12 {
-			break
-		}
-		for way := range 2 {
-			for i, to := range []*int64{&s.bytes[way], &s.packets[way], &s.errs[way], &s.drop[way]} {
-				*to, _ = strconv.ParseInt(f[way*8+i], 10, 64)
+// swap gives a link's counters in the directions of the other end.
+func (s *linkFigures) swap() {
+	for _, p := range []*[2]int64{&s.bytes, &s.packets, &s.errs, &s.drop} {
+		p[0], p[1] = p[1], p[0]
+	}
+}
+
+// linkLines goes through the lines of /proc/net/dev: the name of a link, and its counters as text.
+func linkLines(text string) iter.Seq2[string, string] {
+	return func(yield func(name, counters string) bool) {
+		for line := range strings.SplitSeq(text, "\n") {
+			if dev, rest, ok := strings.Cut(line, ":"); ok && !yield(strings.TrimSpace(dev), rest) {
+				return
 			}
 		}
-		return s, nil
 	}
-	return s, liberr.New(liberr.FromNone, liberr.InternalError, "/proc/net/dev: Interface not found")
 }
+
+// parseLink reads the counters of one line.
+func parseLink(counters string) (s linkFigures, ok bool) {
+	f := strings.Fields(counters)
+	if len(f) < 12 {
+		return s, false
+	}
+	for way := range 2 {
+		for i, to := range []*int64{&s.bytes[way], &s.packets[way], &s.errs[way], &s.drop[way]} {
+			*to, _ = strconv.ParseInt(f[way*8+i], 10, 64)
+		}
+	}
+	return s, true
+}
+
+// linkStats reads a link's counters from the text of /proc/net/dev.
+func linkStats(text, name string) (linkFigures, error) {
+	for dev, counters := range linkLines(text) {
+		if dev != name {
+			continue
+		}
+		if s, ok := parseLink(counters); ok {
+			return s, nil
+		}
+		break
+	}
+	return linkFigures{}, liberr.New(liberr.FromNone, liberr.InternalError, "/proc/net/dev: Interface not found")
+}
+
+// allLinkStats reads the counters of all links at once.
+func allLinkStats() map[string]linkFigures {
+	b, err := os.ReadFile(linkFile)
+	if err != nil {
+		return nil
+	}
+	all := map[string]linkFigures{}
+	for dev, counters := range linkLines(string(b)) {
+		if s, ok := parseLink(counters); ok {
+			all[dev] = s
+		}
+	}
+	return all
+}
+
+const linkFile = "/proc/net/dev"
 
 // readLinkStats reads a link's counters in the guest's directions.
 func readLinkStats(name string, swap bool) (linkFigures, error) {
-	b, err := os.ReadFile("/proc/net/dev")
+	b, err := os.ReadFile(linkFile)
 	if err != nil {
-		return linkFigures{}, liberr.System(liberr.FromNone, err, "Could not open /proc/net/dev")
+		return linkFigures{}, liberr.System(liberr.FromNone, err, "Could not open "+linkFile)
 	}
 	s, err := linkStats(string(b), name)
 	if swap {
-		for _, p := range []*[2]int64{&s.bytes, &s.packets, &s.errs, &s.drop} {
-			p[0], p[1] = p[1], p[0]
-		}
+		s.swap()
 	}
 	return s, err
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
+	"virtree/actors/internal/metrics"
 	"virtree/supervisors/paths"
 )
 
@@ -19,6 +20,9 @@ type Env struct {
 	// Hold keeps the process from its idle exit until the returned function is called: a running domain,
 	// an active network. It may be called from any goroutine.
 	Hold func(why string) (release func())
+
+	// Figures is where a branch enters what it has to show at a scrape; nil in a process that is not scraped.
+	Figures *metrics.Sources
 
 	// Faults tells whether the tree was started with --allow-faults.
 	Faults bool

@@ -11,6 +11,7 @@ import (
 type Source func(*Page)
 
 // Sources are the parts of a process that have figures, by name. The zero value is ready, and any goroutine may use it.
+// A nil one takes all and has none.
 type Sources struct {
 	mu  sync.Mutex
 	all map[string]Source
@@ -18,6 +19,9 @@ type Sources struct {
 
 // Set enters a source in place of the one of that name: a driver that was restarted is another one.
 func (s *Sources) Set(name string, source Source) {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.all == nil {

@@ -13,7 +13,7 @@ var ErrLate = errors.New("no answer in time")
 // goroutine may use it.
 type Prober[T any] struct {
 	mu   sync.Mutex
-	open map[string]chan answer[T]
+	open map[string]bool
 }
 
 type answer[T any] struct {
@@ -22,48 +22,42 @@ type answer[T any] struct {
 }
 
 // Ask waits for the answer as long as patience is. While an earlier question to the same one is open it does not ask
-// again and does not wait: it takes the answer to that one, if it has come since, and ErrLate else. ask must end when the
-// one who is asked does.
+// again and does not wait. ask must end when the one who is asked does.
 func (p *Prober[T]) Ask(who string, patience time.Duration, ask func() (T, error)) (T, error) {
 	var none T
-	p.mu.Lock()
-	came, asked := p.open[who]
-	if !asked {
-		came = make(chan answer[T], 1)
-		if p.open == nil {
-			p.open = map[string]chan answer[T]{}
-		}
-		p.open[who] = came
-		go func() {
-			v, err := ask()
-			came <- answer[T]{v, err}
-		}()
-	}
-	p.mu.Unlock()
-	if asked {
-		patience = 0
-	}
-	select {
-	case a := <-came:
-		p.settled(who)
-		return a.value, a.err
-	default:
-	}
-	if patience <= 0 {
+	if !p.begin(who) {
 		return none, ErrLate
 	}
+	came := make(chan answer[T], 1)
+	go func() {
+		v, err := ask()
+		p.end(who)
+		came <- answer[T]{v, err} // too late, it is nobody's
+	}()
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	select {
 	case a := <-came:
-		p.settled(who)
 		return a.value, a.err
 	case <-limit.C:
 		return none, ErrLate
 	}
 }
 
-func (p *Prober[T]) settled(who string) {
+func (p *Prober[T]) begin(who string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open[who] {
+		return false
+	}
+	if p.open == nil {
+		p.open = map[string]bool{}
+	}
+	p.open[who] = true
+	return true
+}
+
+func (p *Prober[T]) end(who string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.open, who)
@@ -73,11 +67,5 @@ func (p *Prober[T]) settled(who string) {
 func (p *Prober[T]) Open() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := 0
-	for _, c := range p.open {
-		if len(c) == 0 {
-			n++
-		}
-	}
-	return n
+	return len(p.open)
 }
