@@ -15,5 +15,6 @@
 //	syntax.go     SyntaxError: libvirt's form of a complaint
 //	node.go       Node: looking
 //	edit.go       Node: changing
+//	metadata.go   <metadata>: what is kept of it, its pieces
 //	print.go      trees as libvirt's buffers print them; metadata as libxml2 prints it
 package xmltree

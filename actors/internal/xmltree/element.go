@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // metadata is the child of the root whose content is kept as it is.
@@ -24,7 +25,7 @@ func (sc *scanner) root() (*Node, *SyntaxError) {
 	t := texts{sc: sc}
 	for len(sc.open) > 0 {
 		n := sc.open[len(sc.open)-1]
-		kept := len(sc.open) >= 2 && sc.open[1].Name == metadata
+		kept := sc.keep || len(sc.open) >= 2 && sc.open[1].Name == metadata
 		start := sc.pos
 		switch {
 		case sc.pos == len(sc.s):
@@ -63,6 +64,7 @@ func (sc *scanner) root() (*Node, *SyntaxError) {
 			}
 		default:
 			if err = sc.characters(); err == nil {
+				n.mixed = n.mixed || kept && sc.mixes(sc.s[start:sc.pos])
 				t.add(unix(sc.s[start:sc.pos]))
 			}
 		}
@@ -71,6 +73,14 @@ func (sc *scanner) root() (*Node, *SyntaxError) {
 		}
 	}
 	return root, nil
+}
+
+// mixes tells whether a text, the one before the position, makes libxml2 keep the blanks that come later in its element.
+func (sc *scanner) mixes(text string) bool {
+	if strings.Trim(text, " \t\r\n") == "" {
+		return sc.peek(0) == '&'
+	}
+	return blank(text[0]) || strings.IndexFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0
 }
 
 // texts gathers the pieces of a text.
@@ -129,6 +139,8 @@ func (t *texts) flush(n *Node, kept bool) {
 // nobodys tells whether blanks that come next in an element just lay out the document. In text they do not.
 func (t *texts) nobodys(n *Node, kept bool) bool {
 	switch ends := t.sc.at("</"); {
+	case t.sc.keep || n.mixed:
+		return false
 	case len(n.Kids) == 0:
 		return !ends || n.Text != ""
 	case !kept:
@@ -244,7 +256,7 @@ func (sc *scanner) attribute() (a Attr, err *SyntaxError) {
 
 // void tells whether a namespace declaration is one that XML forbids. Compat: libxml2 acts as if it was not there.
 func (a Attr) void() bool {
-	prefix := strings.TrimPrefix(strings.TrimPrefix(a.Name, "xmlns"), ":")
+	prefix := a.prefix()
 	return a.Value == "" && prefix != "" || prefix == "xml" || prefix == "xmlns" || a.Value == "http://www.w3.org/XML/1998/namespace" || a.Value == "http://www.w3.org/2000/xmlns/"
 }
 
@@ -257,8 +269,7 @@ func (sc *scanner) declare(a Attr, before []Attr) *SyntaxError {
 	if slices.ContainsFunc(before, func(b Attr) bool { return b.Name == a.Name }) {
 		return sc.fail(sc.pos, "Attribute %s redefined", a.Name)
 	}
-	prefix := strings.TrimPrefix(strings.TrimPrefix(a.Name, "xmlns"), ":")
-	sc.scope = append(sc.scope, binding{prefix, a.Value, len(sc.open) + 1})
+	sc.scope = append(sc.scope, binding{a.prefix(), a.Value, len(sc.open) + 1})
 	return nil
 }
 

@@ -31,6 +31,7 @@ type Node struct {
 	Type  Type
 	Open  bool // printed as two tags when it is empty
 
+	mixed  bool  // it has text between which blanks count
 	before int32 // how much of the parent's text stands before it
 }
 

@@ -35,11 +35,14 @@ func (r Reader) Read(doc string) (*Node, error) {
 }
 
 // Scan reads a document. Below a child <metadata> of the root everything is kept as it was written, comments too.
-func Scan(doc string) (*Node, *SyntaxError) {
+func Scan(doc string) (*Node, *SyntaxError) { return scan(doc, false) }
+
+// scan is Scan; with keep everything is kept everywhere, blanks too.
+func scan(doc string, keep bool) (*Node, *SyntaxError) {
 	if i := strings.IndexByte(doc, 0); i >= 0 { // where libvirt's strings end
 		doc = doc[:i]
 	}
-	sc := &scanner{s: doc, size: len(doc), spent: &expansion{}}
+	sc := &scanner{s: doc, size: len(doc), keep: keep, spent: &expansion{}}
 	if len(doc) > maxDocument {
 		return nil, sc.fail(0, "Document is too large")
 	}
@@ -50,8 +53,9 @@ func Scan(doc string) (*Node, *SyntaxError) {
 type scanner struct {
 	s     string
 	pos   int
-	size  int // of the document
-	count int // nodes
+	size  int  // of the document
+	count int  // nodes
+	keep  bool // everything, with all blanks
 
 	entities map[string]*entity
 	spent    *expansion

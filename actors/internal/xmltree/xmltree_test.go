@@ -11,7 +11,7 @@ import (
 	"virtree/wire/liberr"
 )
 
-func scan(t testing.TB, doc string) *Node {
+func tree(t testing.TB, doc string) *Node {
 	t.Helper()
 	n, bad := Scan(doc)
 	if bad != nil {
@@ -21,7 +21,7 @@ func scan(t testing.TB, doc string) *Node {
 }
 
 func TestElementsAttributesAndText(t *testing.T) {
-	n := scan(t, "<?xml version='1.0'?>\n<!-- c --><a b='1 &lt;&#x20AC;' c=\"x\r\n\ty\">\n  <b>one</b>\n  <c/>\n  <b> </b>\n  <d>x<![CDATA[<y>]]>&amp;z\r\n</d>\n</a>\n<?pi?>")
+	n := tree(t, "<?xml version='1.0'?>\n<!-- c --><a b='1 &lt;&#x20AC;' c=\"x\r\n\ty\">\n  <b>one</b>\n  <c/>\n  <b> </b>\n  <d>x<![CDATA[<y>]]>&amp;z\r\n</d>\n</a>\n<?pi?>")
 	for _, c := range []struct{ what, got, want string }{
 		{"attribute with references", n.Get("b"), "1 <€"},
 		{"attribute with line ends", n.Get("c"), "x  y"},
@@ -48,11 +48,11 @@ func TestContentIsInTheDocumentsOrder(t *testing.T) {
 		"<a><b>1</b>\n<b>2</b></a>":                          "12",
 		"<r><metadata>1<b>2</b><![CDATA[3]]></metadata></r>": "123",
 	} {
-		if got := scan(t, doc).Content(); got != want {
+		if got := tree(t, doc).Content(); got != want {
 			t.Errorf("%s: %q, want %q", doc, got, want)
 		}
 	}
-	n := scan(t, "<a>text<b>x</b></a>")
+	n := tree(t, "<a>text<b>x</b></a>")
 	n.Text = "" // as drivers do
 	if got := n.Content(); got != "x" {
 		t.Errorf("after its text was dropped: %q", got)
@@ -60,7 +60,7 @@ func TestContentIsInTheDocumentsOrder(t *testing.T) {
 }
 
 func TestNamespaces(t *testing.T) {
-	n := scan(t, "<r xmlns:p='u' xmlns:q='v'><p:a/><q:a/><a xmlns='w'><b/></a><a/><z:a/><p:c xmlns:p='x'><p:d/></p:c><p:e/></r>")
+	n := tree(t, "<r xmlns:p='u' xmlns:q='v'><p:a/><q:a/><a xmlns='w'><b/></a><a/><z:a/><p:c xmlns:p='x'><p:d/></p:c><p:e/></r>")
 	var got []string
 	for _, k := range n.Kids {
 		got = append(got, k.Space+" "+k.Local())
@@ -83,15 +83,71 @@ func TestMetadataIsKeptAsItWas(t *testing.T) {
 	for in, want := range map[string]string{
 		"<x:a xmlns:x='u'>t <b/> <c/></x:a>":                     "<x:a xmlns:x=\"u\">t <b/> <c/></x:a>\n",
 		"<x:a xmlns:x='u'> <b/> </x:a>":                          "<x:a xmlns:x=\"u\">\n  <b/>\n</x:a>\n",
+		"<x:a xmlns:x='u'><c/>t <d/> </x:a>":                     "<x:a xmlns:x=\"u\"><c/>t <d/></x:a>\n",
+		"<x:a xmlns:x='u'> <c/> t<d/> </x:a>":                    "<x:a xmlns:x=\"u\"><c/> t<d/> </x:a>\n",
+		"<x:a xmlns:x='u'> &amp; <d/></x:a>":                     "<x:a xmlns:x=\"u\"> &amp; <d/></x:a>\n",
 		"<x:a xmlns:x='u'> </x:a>":                               "<x:a xmlns:x=\"u\"> </x:a>\n",
 		"<x:a xmlns:x='u'><b> </b> t</x:a>":                      "<x:a xmlns:x=\"u\"><b> </b> t</x:a>\n",
 		"<x:a xmlns:x='u'><!--c--><?p?><![CDATA[<]]></x:a>":      "<x:a xmlns:x=\"u\"><!--c--><?p?><![CDATA[<]]></x:a>\n",
 		"<x:a b='&lt;&#10;&quot;é' xmlns:x='u'>&gt;&#13;é</x:a>": "<x:a xmlns:x=\"u\" b=\"&lt;&#10;&quot;&#xE9;\">&gt;&#13;é</x:a>\n",
 	} {
 		var b strings.Builder
-		scan(t, "<network><metadata>"+in+"</metadata></network>").Kid("metadata").Kids[0].Dump(&b, 0)
+		tree(t, "<network><metadata>"+in+"</metadata></network>").Kid("metadata").Kids[0].Dump(&b, 0)
 		if b.String() != want {
 			t.Errorf("%s\nbecame %q\nwant   %q", in, b.String(), want)
+		}
+	}
+}
+
+// What clients get is what libvirt's own library gives out.
+func TestPiecesOfMetadata(t *testing.T) {
+	for in, want := range map[string]string{
+		"<p:a xmlns:p='u' p:c='1' d='2'><p:b xmlns:q='u' q:r='1'><q:s/></p:b><b/><z:y xmlns:z='u'/></p:a>": "<a c=\"1\" d=\"2\">\n  <b xmlns:q=\"u\" q:r=\"1\">\n    <s/>\n  </b>\n  <b/>\n  <y xmlns:z=\"u\"/>\n</a>",
+		"<p:a xmlns:p='u' xmlns='u'><b/></p:a>":                        "<a xmlns=\"u\">\n  <b/>\n</a>",
+		"<a xmlns='u'><b>t<c/></b></a><p:a xmlns:p='u'/>":              "<a>\n  <b>t<c/></b>\n</a>",
+		"text<a/><z:a xmlns:z='z'/><p:a xmlns:p='u'>é<b c='é'/></p:a>": "<a>é<b c=\"&#xE9;\"/></a>",
+		"<a/><z:a xmlns:z='z'/>":                                       "",
+	} {
+		meta := tree(t, "<network><metadata>"+in+"</metadata></network>").Kid("metadata")
+		SanitizeMetadata(meta)
+		if got, _ := Metadata(meta, "u"); got != want {
+			t.Errorf("%s\ngave %q\nwant %q", in, got, want)
+		}
+	}
+}
+
+func TestMetadataIsSet(t *testing.T) {
+	var meta *Node
+	for _, step := range []struct{ text, uri, all, refused string }{
+		{"<a b='1'><c/>t <d/> </a>", "u", `<k:a xmlns:k="u" b="1"><k:c/>t <k:d/> </k:a>`, ""},
+		{"<a b='1'>\n<c/> <d/></a>", "u", "<k:a xmlns:k=\"u\" b=\"1\">\n<k:c/> <k:d/></k:a>", ""},
+		{"<a b='1'><c/>t <d/> </a>", "u", `<k:a xmlns:k="u" b="1"><k:c/>t <k:d/> </k:a>`, ""},
+		{"<a", "u", `<k:a xmlns:k="u" b="1"><k:c/>t <k:d/> </k:a>`, "(metadata_xml):1: Couldn't find end of Start Tag a line 1\n<a\n--^"},
+		{"<a/><b/>", "u", `<k:a xmlns:k="u" b="1"><k:c/>t <k:d/> </k:a>`, "(metadata_xml):1: Extra content at the end of the document\n<a/><b/>\n----^"},
+		{"<a xmlns:k='w'/>", "u", `<k:a xmlns:k="u" b="1"><k:c/>t <k:d/> </k:a>`, "internal error: failed to create a new XML namespace"},
+		{"<a><!--c--><b/></a>", "u", "<k:a xmlns:k=\"u\">\n  <!--c-->\n  <k:b/>\n</k:a>", ""},
+		{"<a xmlns='v'><b/></a>", "w", "<k:a xmlns:k=\"u\">\n  <!--c-->\n  <k:b/>\n</k:a>\n<a xmlns=\"v\" xmlns:k=\"w\">\n  <b/>\n</a>", ""},
+		{"", "u", "<a xmlns=\"v\" xmlns:k=\"w\">\n  <b/>\n</a>", ""},
+		{"", "v", "", ""},
+	} {
+		next, err := SetMetadata(meta, step.text, "k", step.uri, liberr.FromDomain)
+		switch {
+		case err == nil:
+			meta = next
+		case err.Error() != step.refused:
+			t.Errorf("%s: %v, want %q", step.text, err, step.refused)
+		}
+		if err == nil && step.refused != "" {
+			t.Errorf("%s was taken", step.text)
+		}
+		var b strings.Builder
+		if meta != nil {
+			for _, k := range meta.Kids {
+				k.Dump(&b, 0)
+			}
+		}
+		if got := strings.TrimSuffix(b.String(), "\n"); got != step.all {
+			t.Errorf("after %s: %s\nwant %s", step.text, got, step.all)
 		}
 	}
 }
@@ -158,7 +214,7 @@ func TestPrintAndBack(t *testing.T) {
 		t.Fatalf("printed\n%s", b.String())
 	}
 	var again strings.Builder
-	scan(t, want).Print(&again, 0)
+	tree(t, want).Print(&again, 0)
 	if again.String() != want {
 		t.Errorf("printed again\n%s", again.String())
 	}
