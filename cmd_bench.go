@@ -31,7 +31,7 @@ func benchCommand(code *supervisors.ExitCode) *cobra.Command {
 }
 
 func benchIsolationCommand(code *supervisors.ExitCode) *cobra.Command {
-	var out, systems, only string
+	var out, systems, only, from string
 	var smoke, check bool
 	var rounds, guests int
 	cmd := &cobra.Command{
@@ -42,25 +42,10 @@ func benchIsolationCommand(code *supervisors.ExitCode) *cobra.Command {
 			"Exit code 0: measured; 1: with --check, something was not contained.",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if os.Getenv("VIRTREE_BIN") == "" {
-				exe, err := os.Executable()
-				if err != nil {
-					return err
-				}
-				os.Setenv("VIRTREE_BIN", exe)
+			rep, err := isolation.Load(from)
+			if from == "" {
+				rep, err = runIsolation(systems, only, smoke, rounds, guests)
 			}
-			p := isolation.Whole()
-			if smoke {
-				p = isolation.Smoke()
-			}
-			if err := p.Choose(systems, only, rounds, guests); err != nil {
-				return err
-			}
-			p.Progress = progressLine()
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			rep, err := isolation.Run(ctx, p)
-			fmt.Fprint(os.Stderr, "\r\x1b[K")
 			if err != nil {
 				return err
 			}
@@ -80,11 +65,35 @@ func benchIsolationCommand(code *supervisors.ExitCode) *cobra.Command {
 	f.StringVar(&out, "out", "bench/results", "folder for isolation.json and isolation.html")
 	f.StringVar(&systems, "systems", "", "comma-separated: libvirtd, single, split")
 	f.StringVar(&only, "only", "", "regular expression for \"fault, place\": only those rows")
+	f.StringVar(&from, "from", "", "isolation.json of an earlier run: print and draw that again")
 	f.BoolVar(&smoke, "smoke", false, "some rows, once, in two minutes")
 	f.BoolVar(&check, "check", false, "exit with 1 when a fault was not contained by virtree")
 	f.IntVar(&rounds, "rounds", 0, "how often each row is visited; 0: as planned")
 	f.IntVar(&guests, "guests", 0, "running guests in each system; 0: as planned")
 	return cmd
+}
+
+func runIsolation(systems, only string, smoke bool, rounds, guests int) (*isolation.Report, error) {
+	if os.Getenv("VIRTREE_BIN") == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		os.Setenv("VIRTREE_BIN", exe)
+	}
+	p := isolation.Whole()
+	if smoke {
+		p = isolation.Smoke()
+	}
+	if err := p.Choose(systems, only, rounds, guests); err != nil {
+		return nil, err
+	}
+	p.Progress = progressLine()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	rep, err := isolation.Run(ctx, p)
+	fmt.Fprint(os.Stderr, "\r\x1b[K")
+	return rep, err
 }
 
 // progressLine says what is being done, on one line of a terminal; elsewhere now and then.

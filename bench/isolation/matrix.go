@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"slices"
 	"time"
 
 	"virtree/actors"
@@ -9,9 +10,11 @@ import (
 
 // Row is one line of the matrix: a fault, in a place, in the systems where it can be made.
 type Row struct {
-	Name  string
-	Place Place
-	Where []lab.Kind
+	Chapter string // of the report
+	About   string // what the chapter is about
+	Name    string
+	Place   Place
+	Where   []lab.Kind
 
 	// Order is a fault inside an actor of ours.
 	Order *actors.MakeFault
@@ -54,75 +57,85 @@ func inject(kind string, lasts time.Duration, times int) *actors.MakeFault {
 
 const second = time.Second
 
-// Matrix is all of it.
-var Matrix = []Row{
-	{Name: "nothing at all", Place: Nowhere, Where: anyone, Outside: outNothing, Smoke: true},
-
-	// Bugs that Go notices.
-	{Name: "panic", Place: InClient, Where: ours, Order: inject("panic", 0, 1)},
-	{Name: "panic", Place: InDomain, Where: ours, Order: inject("panic", 0, 1), Smoke: true},
-	{Name: "panic", Place: InPool, Where: ours, Order: inject("panic", 0, 1)},
-	{Name: "panic", Place: InNetwork, Where: ours, Order: inject("panic", 0, 1)},
-	{Name: "panic", Place: InQEMU, Where: ours, Order: inject("panic", 0, 1), Smoke: true},
-	{Name: "panic", Place: InNet, Where: ours, Order: inject("panic", 0, 1)},
-	{Name: "panic", Place: InProxy, Where: split, Order: inject("panic", 0, 1)},
-	{Name: "panic in a loop", Place: InDomain, Where: ours, Order: inject("panic", 0, 50)},
-	{Name: "panic in a loop", Place: InPool, Where: ours, Order: inject("panic", 0, 50)},
-	{Name: "panic in a loop", Place: InNetwork, Where: ours, Order: inject("panic", 0, 50)},
-	{Name: "write to a nil map", Place: InDomain, Where: ours, Order: inject("nilmap", 0, 1)},
-	{Name: "write to a nil map", Place: InNetwork, Where: ours, Order: inject("nilmap", 0, 1)},
-
-	// Handlers that do not come back.
-	{Name: "stalled 1 s", Place: InClient, Where: ours, Order: inject("stall", second, 1)},
-	{Name: "stalled 1 s", Place: InDomain, Where: ours, Order: inject("stall", second, 1), Smoke: true},
-	{Name: "stalled 1 s", Place: InPool, Where: ours, Order: inject("stall", second, 1)},
-	{Name: "stalled 1 s", Place: InNetwork, Where: ours, Order: inject("stall", second, 1), Smoke: true},
-	{Name: "stalled 1 s", Place: InQEMU, Where: ours, Order: inject("stall", second, 1)},
-	{Name: "stalled 1 s", Place: InNet, Where: ours, Order: inject("stall", second, 1)},
-	{Name: "stalled 1 s", Place: InProxy, Where: split, Order: inject("stall", second, 1)},
-	{Name: "stalled 10 s", Place: InDomain, Where: ours, Order: inject("stall", 10*second, 1)},
-	{Name: "stalled for ever", Place: InDomain, Where: ours, Order: inject("stall", 0, 1)},
-	{Name: "stalled for ever", Place: InPool, Where: ours, Order: inject("stall", 0, 1)},
-	{Name: "stalled for ever", Place: InNetwork, Where: ours, Order: inject("stall", 0, 1)},
-	{Name: "endless loop, 2 s", Place: InDomain, Where: ours, Order: inject("spin", 2*second, 1), Smoke: true},
-	{Name: "endless loop, 2 s", Place: InPool, Where: ours, Order: inject("spin", 2*second, 1)},
-	{Name: "endless loop, 2 s", Place: InNetwork, Where: ours, Order: inject("spin", 2*second, 1)},
-
-	// Leaks.
-	{Name: "256 MiB taken", Place: InDomain, Where: ours, Order: inject("alloc", 2*second, 256)},
-	{Name: "256 MiB taken", Place: InNetwork, Where: ours, Order: inject("alloc", 2*second, 256)},
-	{Name: "10,000 goroutines leaked", Place: InDomain, Where: ours, Order: inject("goroutines", 2*second, 10_000)},
-	{Name: "1,000 descriptors leaked", Place: InDomain, Where: ours, Order: inject("descriptors", 2*second, 1_000)},
-	{Name: "a file closed twice", Place: InDomain, Where: ours, Order: inject("closefd", 0, 100)},
-	{Name: "another's connection closed", Place: InDomain, Where: ours, Outside: outSteal},
-
-	// Floods.
-	{Name: "mailbox flood", Place: InDomain, Where: ours, Order: inject("flood", 100*time.Microsecond, 10_000), Smoke: true},
-	{Name: "mailbox flood", Place: InPool, Where: ours, Order: inject("flood", 100*time.Microsecond, 10_000)},
-	{Name: "mailbox flood", Place: InNetwork, Where: ours, Order: inject("flood", 100*time.Microsecond, 10_000)},
-	{Name: "mailbox flood", Place: InNet, Where: ours, Order: inject("flood", 100*time.Microsecond, 10_000)},
-	{Name: "10,000 requests of one client", Place: InClient, Where: anyone, Outside: outFlood, Count: 10_000, Smoke: true},
-	{Name: "2,000 idle connections", Place: InClient, Where: anyone, Outside: outIdle, Count: 2_000},
-	{Name: "20 clients that never read", Place: InClient, Where: anyone, Outside: outDeaf, Count: 20},
-
-	// The world outside.
-	{Name: "QEMU stopped, 5 callers", Place: InDomain, Where: anyone, Outside: outFreeze, Count: 5},
-	{Name: "QEMU stopped, 20 callers", Place: InDomain, Where: anyone, Outside: outFreeze, Count: 20},
-	{Name: "QEMU stopped, 40 callers", Place: InDomain, Where: anyone, Outside: outFreeze, Count: 40, Smoke: true},
-	{Name: "QEMU killed", Place: InDomain, Where: anyone, Outside: outKill, Smoke: true},
-	{Name: "QEMU answers garbage", Place: InDomain, Where: anyone, Outside: outGarble},
-	{Name: "storage hangs, 1 caller", Place: InPool, Where: anyone, Outside: outHang, Count: 1},
-	{Name: "storage hangs, 30 callers", Place: InPool, Where: anyone, Outside: outHang, Count: 30, Smoke: true},
-	{Name: "dnsmasq stopped", Place: InNetwork, Where: anyone, Outside: outDnsmasq, Count: 5},
-
-	// The end of a process.
-	{Name: "kill -9", Place: InQEMU, Where: split, Outside: outBranch, Ends: true, Smoke: true},
-	{Name: "kill -9", Place: InNet, Where: split, Outside: outBranch, Ends: true},
-	{Name: "kill -9", Place: InStorage, Where: split, Outside: outBranch, Ends: true},
-	{Name: "kill -9", Place: InProxy, Where: split, Outside: outBranch, Ends: true},
-	{Name: "stack overflow", Place: InQEMU, Where: ours, Order: inject("overflow", 0, 1), Ends: true},
-	{Name: "concurrent map writes", Place: InNet, Where: ours, Order: inject("mapwrite", 0, 1), Ends: true},
+// chapter names what its rows have in common, and says it in a few words.
+func chapter(name, about string, rows ...Row) []Row {
+	for i := range rows {
+		rows[i].Chapter, rows[i].About = name, about
+	}
+	return rows
 }
+
+// Matrix is all of it.
+var Matrix = slices.Concat(
+	chapter("Nothing", "how much of all this is the machine's own noise",
+		Row{Name: "nothing at all", Place: Nowhere, Where: anyone, Outside: outNothing, Smoke: true},
+	),
+	chapter("Bugs", "what Go notices, made inside an actor",
+		Row{Name: "panic", Place: InClient, Where: ours, Order: inject("panic", 0, 1)},
+		Row{Name: "panic", Place: InDomain, Where: ours, Order: inject("panic", 0, 1), Smoke: true},
+		Row{Name: "panic", Place: InPool, Where: ours, Order: inject("panic", 0, 1)},
+		Row{Name: "panic", Place: InNetwork, Where: ours, Order: inject("panic", 0, 1)},
+		Row{Name: "panic", Place: InQEMU, Where: ours, Order: inject("panic", 0, 1), Smoke: true},
+		Row{Name: "panic", Place: InNet, Where: ours, Order: inject("panic", 0, 1)},
+		Row{Name: "panic", Place: InProxy, Where: split, Order: inject("panic", 0, 1)},
+		Row{Name: "panic in a loop", Place: InDomain, Where: ours, Order: inject("panic", 0, 50)},
+		Row{Name: "panic in a loop", Place: InPool, Where: ours, Order: inject("panic", 0, 50)},
+		Row{Name: "panic in a loop", Place: InNetwork, Where: ours, Order: inject("panic", 0, 50)},
+		Row{Name: "write to a nil map", Place: InDomain, Where: ours, Order: inject("nilmap", 0, 1)},
+		Row{Name: "write to a nil map", Place: InNetwork, Where: ours, Order: inject("nilmap", 0, 1)},
+	),
+	chapter("Handlers that do not come back", "an actor that waits or computes instead of answering",
+		Row{Name: "stalled 1 s", Place: InClient, Where: ours, Order: inject("stall", second, 1)},
+		Row{Name: "stalled 1 s", Place: InDomain, Where: ours, Order: inject("stall", second, 1), Smoke: true},
+		Row{Name: "stalled 1 s", Place: InPool, Where: ours, Order: inject("stall", second, 1)},
+		Row{Name: "stalled 1 s", Place: InNetwork, Where: ours, Order: inject("stall", second, 1), Smoke: true},
+		Row{Name: "stalled 1 s", Place: InQEMU, Where: ours, Order: inject("stall", second, 1)},
+		Row{Name: "stalled 1 s", Place: InNet, Where: ours, Order: inject("stall", second, 1)},
+		Row{Name: "stalled 1 s", Place: InProxy, Where: split, Order: inject("stall", second, 1)},
+		Row{Name: "stalled 10 s", Place: InDomain, Where: ours, Order: inject("stall", 10*second, 1)},
+		Row{Name: "stalled for ever", Place: InDomain, Where: ours, Order: inject("stall", 0, 1)},
+		Row{Name: "stalled for ever", Place: InPool, Where: ours, Order: inject("stall", 0, 1)},
+		Row{Name: "stalled for ever", Place: InNetwork, Where: ours, Order: inject("stall", 0, 1)},
+		Row{Name: "endless loop, 2 s", Place: InDomain, Where: ours, Order: inject("spin", 2*second, 1), Smoke: true},
+		Row{Name: "endless loop, 2 s", Place: InPool, Where: ours, Order: inject("spin", 2*second, 1)},
+		Row{Name: "endless loop, 2 s", Place: InNetwork, Where: ours, Order: inject("spin", 2*second, 1)},
+	),
+	chapter("Leaks and descriptors", "what is taken and not given back, or given back twice",
+		Row{Name: "256 MiB taken", Place: InDomain, Where: ours, Order: inject("alloc", 2*second, 256)},
+		Row{Name: "256 MiB taken", Place: InNetwork, Where: ours, Order: inject("alloc", 2*second, 256)},
+		Row{Name: "10,000 goroutines leaked", Place: InDomain, Where: ours, Order: inject("goroutines", 2*second, 10_000)},
+		Row{Name: "1,000 descriptors leaked", Place: InDomain, Where: ours, Order: inject("descriptors", 2*second, 1_000)},
+		Row{Name: "a file closed twice", Place: InDomain, Where: ours, Order: inject("closefd", 0, 100)},
+		Row{Name: "another's connection closed", Place: InDomain, Where: ours, Outside: outSteal},
+	),
+	chapter("Floods", "too much of what is allowed",
+		Row{Name: "mailbox flood", Place: InDomain, Where: ours, Order: inject("flood", 100*time.Microsecond, 10_000), Smoke: true},
+		Row{Name: "mailbox flood", Place: InPool, Where: ours, Order: inject("flood", 100*time.Microsecond, 10_000)},
+		Row{Name: "mailbox flood", Place: InNetwork, Where: ours, Order: inject("flood", 100*time.Microsecond, 10_000)},
+		Row{Name: "mailbox flood", Place: InNet, Where: ours, Order: inject("flood", 100*time.Microsecond, 10_000)},
+		Row{Name: "10,000 requests of one client", Place: InClient, Where: anyone, Outside: outFlood, Count: 10_000, Smoke: true},
+		Row{Name: "2,000 idle connections", Place: InClient, Where: anyone, Outside: outIdle, Count: 2_000},
+		Row{Name: "20 clients that never read", Place: InClient, Where: anyone, Outside: outDeaf, Count: 20},
+	),
+	chapter("The world outside", "made from outside, in libvirtd too",
+		Row{Name: "QEMU stopped, 5 callers", Place: InDomain, Where: anyone, Outside: outFreeze, Count: 5},
+		Row{Name: "QEMU stopped, 20 callers", Place: InDomain, Where: anyone, Outside: outFreeze, Count: 20},
+		Row{Name: "QEMU stopped, 40 callers", Place: InDomain, Where: anyone, Outside: outFreeze, Count: 40, Smoke: true},
+		Row{Name: "QEMU killed", Place: InDomain, Where: anyone, Outside: outKill, Smoke: true},
+		Row{Name: "QEMU answers garbage", Place: InDomain, Where: anyone, Outside: outGarble},
+		Row{Name: "storage hangs, 1 caller", Place: InPool, Where: anyone, Outside: outHang, Count: 1},
+		Row{Name: "storage hangs, 30 callers", Place: InPool, Where: anyone, Outside: outHang, Count: 30, Smoke: true},
+		Row{Name: "dnsmasq stopped", Place: InNetwork, Where: anyone, Outside: outDnsmasq, Count: 5},
+	),
+	chapter("The end of a process", "what no supervisor in the same process survives",
+		Row{Name: "kill -9", Place: InQEMU, Where: split, Outside: outBranch, Ends: true, Smoke: true},
+		Row{Name: "kill -9", Place: InNet, Where: split, Outside: outBranch, Ends: true},
+		Row{Name: "kill -9", Place: InStorage, Where: split, Outside: outBranch, Ends: true},
+		Row{Name: "kill -9", Place: InProxy, Where: split, Outside: outBranch, Ends: true},
+		Row{Name: "stack overflow", Place: InQEMU, Where: ours, Order: inject("overflow", 0, 1), Ends: true},
+		Row{Name: "concurrent map writes", Place: InNet, Where: ours, Order: inject("mapwrite", 0, 1), Ends: true},
+	),
+)
 
 // branches maps the places that are branches to the branch.
 var branches = map[Place]string{InQEMU: "qemu", InNet: "network", InStorage: "storage", InProxy: "proxy"}

@@ -38,3 +38,13 @@ func (rep *Report) Write(dir string) error {
 	}
 	return os.WriteFile(filepath.Join(dir, "isolation.html"), page, 0o644)
 }
+
+// Load reads the report of an earlier run.
+func Load(file string) (*Report, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	rep := &Report{}
+	return rep, json.Unmarshal(text, rep)
+}

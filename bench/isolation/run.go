@@ -35,7 +35,7 @@ type Plan struct {
 
 // Whole is the plan for figures: a quarter of an hour.
 func Whole() Plan {
-	return Plan{Systems: anyone, Rows: Matrix, Rounds: 2, Guests: 30, Quiet: second, Fault: 2 * second, Tail: 200 * time.Millisecond,
+	return Plan{Systems: anyone, Rows: Matrix, Rounds: 2, Guests: 30, Quiet: second, Fault: 2 * second, Tail: 500 * time.Millisecond,
 		Drain: 3 * second, Limit: 15 * time.Minute,
 		Limits: Limits{Ratio: 3, Floors: map[string]time.Duration{groupCalls: time.Millisecond, groupPing: time.Millisecond,
 			groupMonitor: 20 * time.Millisecond, groupOpen: 20 * time.Millisecond}}}
@@ -96,11 +96,13 @@ func (p *Plan) Choose(systems, rows string, rounds, guests int) error {
 
 // Result is a row with what each system did.
 type Result struct {
-	Name  string             `json:"fault"`
-	Place Place              `json:"place"`
-	Ends  bool               `json:"ends_process,omitempty"`
-	Cells map[lab.Kind]*Cell `json:"systems"`
-	row   Row
+	Chapter string             `json:"chapter"`
+	About   string             `json:"about"`
+	Name    string             `json:"fault"`
+	Place   Place              `json:"place"`
+	Ends    bool               `json:"ends_process,omitempty"`
+	Cells   map[lab.Kind]*Cell `json:"systems"`
+	row     Row
 }
 
 // Report is all that was measured.
@@ -114,10 +116,10 @@ type Report struct {
 	Guests  int               `json:"guests"`
 	Rounds  int               `json:"rounds"`
 	Ratio   float64           `json:"ratio"`
+	Floor   time.Duration     `json:"floor_ns"` // of the p99 of calls
 	Rows    []*Result         `json:"rows"`
 	Skipped []string          `json:"skipped,omitempty"`
 	Missed  int               `json:"missed,omitempty"` // visits that the time did not suffice for
-	Note    string            `json:"note,omitempty"`
 }
 
 // Labels of the systems, for people.
@@ -127,7 +129,7 @@ var labels = map[lab.Kind]string{lab.Reference: "libvirtd 9.0.0", lab.Single: "v
 func Run(ctx context.Context, p Plan) (*Report, error) {
 	runtime.GOMAXPROCS(max(4, runtime.GOMAXPROCS(0))) // so that the load's thread never waits for a place to run
 	began := time.Now()
-	rep := &Report{Date: began.UTC().Truncate(time.Second), Cores: runtime.NumCPU(), Guests: p.Guests, Rounds: p.Rounds, Ratio: p.Limits.Ratio, Labels: map[string]string{}}
+	rep := &Report{Date: began.UTC().Truncate(time.Second), Cores: runtime.NumCPU(), Guests: p.Guests, Rounds: p.Rounds, Ratio: p.Limits.Ratio, Floor: p.Limits.Floors[groupCalls], Labels: map[string]string{}}
 	rep.Host = hostName()
 	var worlds []*world
 	defer func() {
@@ -158,7 +160,7 @@ func Run(ctx context.Context, p Plan) (*Report, error) {
 	}
 	all := 0
 	for _, r := range p.Rows {
-		res := &Result{Name: r.Name, Place: r.Place, Ends: r.Ends, Cells: map[lab.Kind]*Cell{}, row: r}
+		res := &Result{Chapter: r.Chapter, About: r.About, Name: r.Name, Place: r.Place, Ends: r.Ends, Cells: map[lab.Kind]*Cell{}, row: r}
 		for _, w := range worlds {
 			if r.has(w.kind) {
 				all++
