@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"unsafe"
@@ -15,13 +16,13 @@ type pong struct{}
 func (*pong) Urgent() bool { return true }
 
 // The stock mailbox stands beside ours in each benchmark, since only the ratio of one run means something.
-func both(b *testing.B, f func(b *testing.B, system *actor.ActorSystem, opts ...actor.PropsOption)) {
+func both(b *testing.B, what string, f func(b *testing.B, system *actor.ActorSystem, opts ...actor.PropsOption)) {
 	for _, c := range []struct {
 		name string
 		opts []actor.PropsOption
 	}{
-		{"stock", nil},
-		{"ours", []actor.PropsOption{actor.WithMailbox(Producer(&Options{Limit: 1 << 30}))}},
+		{strings.TrimPrefix(what+"_stock", "_"), nil},
+		{strings.TrimPrefix(what+"_ours", "_"), []actor.PropsOption{actor.WithMailbox(Producer(&Options{Limit: 1 << 30}))}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			system := quiet()
@@ -34,7 +35,7 @@ func both(b *testing.B, f func(b *testing.B, system *actor.ActorSystem, opts ...
 
 // BenchmarkTell: one sender, one receiver, no reply.
 func BenchmarkTell(b *testing.B) {
-	both(b, func(b *testing.B, system *actor.ActorSystem, opts ...actor.PropsOption) {
+	both(b, "", func(b *testing.B, system *actor.ActorSystem, opts ...actor.PropsOption) {
 		var done sync.WaitGroup
 		done.Add(b.N)
 		pid := system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
@@ -53,7 +54,7 @@ func BenchmarkTell(b *testing.B) {
 
 // BenchmarkContended: as many senders as processors on one receiver.
 func BenchmarkContended(b *testing.B) {
-	both(b, func(b *testing.B, system *actor.ActorSystem, opts ...actor.PropsOption) {
+	both(b, "", func(b *testing.B, system *actor.ActorSystem, opts ...actor.PropsOption) {
 		var done sync.WaitGroup
 		done.Add(b.N)
 		pid := system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
@@ -96,7 +97,7 @@ func (a *asker) Receive(c actor.Context) {
 
 // BenchmarkAsk: 64 requests in flight between two actors.
 func BenchmarkAsk(b *testing.B) {
-	both(b, func(b *testing.B, system *actor.ActorSystem, opts ...actor.PropsOption) {
+	both(b, "", func(b *testing.B, system *actor.ActorSystem, opts ...actor.PropsOption) {
 		reply := &pong{}
 		server := system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
 			if _, ok := c.Message().(*ping); ok {
@@ -127,7 +128,7 @@ func TestCosts(t *testing.T) {
 
 // BenchmarkSpawn: one idle actor, and the memory it keeps.
 func BenchmarkSpawn(b *testing.B) {
-	both(b, func(b *testing.B, system *actor.ActorSystem, opts ...actor.PropsOption) {
+	both(b, "", func(b *testing.B, system *actor.ActorSystem, opts ...actor.PropsOption) {
 		props := actor.PropsFromFunc(func(actor.Context) {}, opts...)
 		pids := make([]*actor.PID, b.N)
 		var before, after runtime.MemStats
