@@ -99,15 +99,6 @@ func drmMinor(p *printer, d *device, pr props) {
 	}
 }
 
-func (h host) mdev(p *printer, d *device) {
-	p.line("<type id='%s'/>", escape(linkName(d.dir, "mdev_type")))
-	p.text("uuid", filepath.Base(d.dir))
-	p.text("parent_addr", filepath.Base(filepath.Dir(d.dir)))
-	if group := linkName(d.dir, "iommu_group"); group != "" {
-		p.line("<iommuGroup number='%s'/>", group)
-	}
-}
-
 // mdevTypes prints the kinds of mediated devices that a device can make.
 func mdevTypes(p *printer, d *device) {
 	base := filepath.Join(d.dir, "mdev_supported_types")

@@ -73,6 +73,7 @@ type device struct {
 	caps   []kind // its kind, and what else it can do
 	dir    string // folder in sysfs; empty for the machine, and for what is only defined
 	parent string // name of the nearest device above it; empty for the machine
+	unread bool   // the next scan is to find out what takes long
 
 	def *mdevDef // how it is defined, if it is
 }

@@ -14,9 +14,14 @@ type host struct {
 	udev string // /run/udev/data
 	ids  string // folder of pci.ids and usb.ids
 	dev  string // /dev
+
+	mdevs   string // folder of the definitions of mediated devices
+	mdevctl tool
+
+	quick bool // do not read what is slow to read
 }
 
-var thisHost = host{sys: "/sys", udev: "/run/udev/data", ids: "/usr/share/misc", dev: "/dev"}
+var thisHost = host{sys: "/sys", udev: "/run/udev/data", ids: "/usr/share/misc", dev: "/dev", mdevs: "/etc/mdevctl.d", mdevctl: mdevctl}
 
 // attr reads an attribute of a device without the newline at its end; "" when there is none.
 func attr(dir, name string) string {

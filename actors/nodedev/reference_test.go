@@ -58,6 +58,8 @@ cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty $dir/dev
 touch $dir/dev/vhost-vdpa-3
 mount --move $dir/dev /dev
 mkdir -p /dev/pts /dev/shm
+ln -s /proc/self/fd /dev/fd
+ln -s /proc/self/fd/0 /dev/stdin
 LIBVIRT_DEBUG=3 libvirtd -p $dir/pid >$dir/log/daemon 2>&1 &
 pid=$!
 n=0
@@ -65,7 +67,7 @@ until virsh -q -c qemu:///system nodedev-list >/dev/null 2>&1; do
 	n=$((n+1)); [ $n -lt 200 ] || exit 1
 	sleep 0.1
 done
-sh -c "$SCRIPT"
+sh -c "$SCRIPT" || :
 kill $pid
 wait $pid || :
 `
@@ -97,7 +99,7 @@ func TestGoldenIsLibvirtds(t *testing.T) {
 	}
 	got := reference(t, hardware(t), `
 for c in `+strings.Join(caps, " ")+`; do echo "--- $c:"; virsh -q nodedev-list --cap $c; done
-for d in $(virsh -q nodedev-list); do echo "--- $d"; virsh nodedev-dumpxml $d; done`)
+virsh -q "$(for d in $(virsh -q nodedev-list); do echo "echo '--- $d' ; nodedev-dumpxml $d ;"; done)"`)
 	if *update {
 		if err := os.WriteFile(goldenHardware, []byte(got), 0o644); err != nil {
 			t.Error(err)
@@ -122,6 +124,7 @@ func TestHardware(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := branchtest.Start(t, newOn(branchtest.Env(t), h)).Client()
+	filledIn(t, c)
 	sorted := func(names string) string {
 		all := strings.Fields(names)
 		sort.Strings(all)

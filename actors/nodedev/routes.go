@@ -25,10 +25,12 @@ var routes = call.NewTable(
 	call.Answer(protocol.NodeDeviceIsActive, (*driver).isActive),
 	call.Answer(protocol.NodeDeviceIsPersistent, (*driver).isPersistent),
 	call.Answer(protocol.NodeDeviceGetAutostart, (*driver).autostart),
-	call.Answer(protocol.NodeDeviceSetAutostart, (*driver).setAutostart),
-	call.Answer(protocol.NodeDeviceDestroy, (*driver).destroy),
-	call.Answer(protocol.NodeDeviceUndefine, (*driver).undefine),
-	call.Answer(protocol.NodeDeviceCreate, (*driver).create),
+	call.Later(protocol.NodeDeviceSetAutostart, (*driver).setAutostart),
+	call.Later(protocol.NodeDeviceCreateXML, (*driver).createXML),
+	call.Later(protocol.NodeDeviceDefineXML, (*driver).defineXML),
+	call.Later(protocol.NodeDeviceCreate, (*driver).create),
+	call.Later(protocol.NodeDeviceDestroy, (*driver).destroy),
+	call.Later(protocol.NodeDeviceUndefine, (*driver).undefine),
 )
 
 func (d *driver) find(name string) (*device, error) {
@@ -71,21 +73,22 @@ const (
 	stateFlags = virt.ConnectListNodeDevicesInactive | virt.ConnectListNodeDevicesActive
 )
 
-// listAll filters by capability and by state; a group of which no flag is set does not filter. All devices are active.
+// listAll filters by capability and by state; a group of which no flag is set does not filter.
 func (d *driver) listAll(_ actor.Context, _ *call.Request, a *protocol.ConnectListAllNodeDevicesArgs) (*protocol.ConnectListAllNodeDevicesRet, error) {
 	if err := call.CheckFlags(a.Flags, capFlags|stateFlags, from, "nodeConnectListAllNodeDevices"); err != nil {
 		return nil, err
 	}
 	ret := &protocol.ConnectListAllNodeDevicesRet{}
-	if a.Flags&stateFlags == virt.ConnectListNodeDevicesInactive {
-		return ret, nil
-	}
 	for _, dev := range d.devices {
 		var flags uint32
 		for _, c := range dev.caps {
 			flags |= listFlag[c]
 		}
-		if a.Flags&capFlags != 0 && a.Flags&flags == 0 {
+		state := uint32(virt.ConnectListNodeDevicesInactive)
+		if dev.active() {
+			state = virt.ConnectListNodeDevicesActive
+		}
+		if a.Flags&capFlags != 0 && a.Flags&flags == 0 || a.Flags&stateFlags != 0 && a.Flags&state == 0 {
 			continue
 		}
 		ret.Ret++
@@ -102,16 +105,6 @@ func (d *driver) lookup(_ actor.Context, _ *call.Request, a *protocol.NodeDevice
 		return nil, err
 	}
 	return &protocol.NodeDeviceLookupByNameRet{Dev: protocol.NodeDevice{Name: dev.name}}, nil
-}
-
-// lookupWWN finds nothing, and says so as libvirt does: without a reason.
-func (d *driver) lookupWWN(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceLookupSCSIHostByWWNArgs) (*protocol.NodeDeviceLookupSCSIHostByWWNRet, error) {
-	if err := call.CheckFlags(a.Flags, 0, from, "nodeDeviceLookupSCSIHostByWWN"); err != nil {
-		return nil, err
-	}
-	e := liberr.Raw(liberr.FromNone, liberr.InternalError, "An error occurred, but the cause is unknown")
-	e.Str1, e.Str2 = "", ""
-	return nil, e
 }
 
 // xml is made in a job, of what sysfs says now.
@@ -165,62 +158,35 @@ func (d *driver) listCaps(_ actor.Context, _ *call.Request, a *protocol.NodeDevi
 	return ret, nil
 }
 
+func number01(b bool) int32 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func (d *driver) isActive(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceIsActiveArgs) (*protocol.NodeDeviceIsActiveRet, error) {
-	_, err := d.find(a.Name)
-	return &protocol.NodeDeviceIsActiveRet{Active: 1}, err
-}
-
-// Only mediated devices can be defined, start with the host, or be made and destroyed; all others just are. The machine
-// counts as persistent.
-
-func (d *driver) isPersistent(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceIsPersistentArgs) (*protocol.NodeDeviceIsPersistentRet, error) {
-	dev, err := d.find(a.Name)
-	ret := &protocol.NodeDeviceIsPersistentRet{}
-	if err == nil && dev.kind == kindSystem {
-		ret.Persistent = 1
-	}
-	return ret, err
-}
-
-func (d *driver) autostart(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceGetAutostartArgs) (*protocol.NodeDeviceGetAutostartRet, error) {
-	_, err := d.find(a.Name)
-	return &protocol.NodeDeviceGetAutostartRet{}, err
-}
-
-func (d *driver) setAutostart(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceSetAutostartArgs) (*protocol.Void, error) {
-	if _, err := d.find(a.Name); err != nil {
-		return nil, err
-	}
-	return nil, liberr.New(from, liberr.OperationUnsupported, "Unsupported device type")
-}
-
-func (d *driver) destroy(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceDestroyArgs) (*protocol.Void, error) {
-	if _, err := d.find(a.Name); err != nil {
-		return nil, err
-	}
-	return nil, liberr.New(from, liberr.ConfigUnsupported, "Unsupported device type")
-}
-
-func (d *driver) undefine(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceUndefineArgs) (*protocol.Void, error) {
-	if err := call.CheckFlags(a.Flags, 0, from, "nodeDeviceUndefine"); err != nil {
-		return nil, err
-	}
 	dev, err := d.find(a.Name)
 	if err != nil {
 		return nil, err
 	}
-	if dev.kind == kindSystem {
-		return nil, liberr.New(from, liberr.ConfigUnsupported, "Unsupported device type")
-	}
-	return nil, liberr.New(from, liberr.OperationInvalid, "Node device '%s' is not defined", a.Name)
+	return &protocol.NodeDeviceIsActiveRet{Active: number01(dev.active())}, nil
 }
 
-func (d *driver) create(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceCreateArgs) (*protocol.Void, error) {
-	if err := call.CheckFlags(a.Flags, 0, from, "nodeDeviceCreate"); err != nil {
+// Only mediated devices can be defined, and start with the host; all others just are. The machine counts as both.
+
+func (d *driver) isPersistent(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceIsPersistentArgs) (*protocol.NodeDeviceIsPersistentRet, error) {
+	dev, err := d.find(a.Name)
+	if err != nil {
 		return nil, err
 	}
-	if _, err := d.find(a.Name); err != nil {
+	return &protocol.NodeDeviceIsPersistentRet{Persistent: number01(dev.kind == kindSystem || dev.def != nil)}, nil
+}
+
+func (d *driver) autostart(_ actor.Context, _ *call.Request, a *protocol.NodeDeviceGetAutostartArgs) (*protocol.NodeDeviceGetAutostartRet, error) {
+	dev, err := d.find(a.Name)
+	if err != nil {
 		return nil, err
 	}
-	return nil, liberr.New(from, liberr.OperationInvalid, "Device is already active")
+	return &protocol.NodeDeviceGetAutostartRet{Autostart: number01(dev.kind == kindSystem || dev.def != nil && dev.def.auto)}, nil
 }

@@ -48,14 +48,16 @@ func (d *device) withMdevTypes(dir string) *device {
 }
 
 // pci leaves out a device whose configuration cannot be read, as libvirt does.
-func pci(_ host, dir string) *device {
+func pci(h host, dir string) *device {
 	config, err := readHead(filepath.Join(dir, "config"), pciHeaderSize)
 	if err != nil || len(config) <= pciHeaderType {
 		return nil
 	}
 	d := of(kindPCI, "pci", filepath.Base(dir)).withMdevTypes(dir)
-	if exists(dir, "vpd") && readVPD(dir) != nil {
-		d.caps = append(d.caps, capVPD)
+	if exists(dir, "vpd") {
+		if d.unread = h.quick; !h.quick && readVPD(dir) != nil { // a device may take many milliseconds
+			d.caps = append(d.caps, capVPD)
+		}
 	}
 	return d
 }

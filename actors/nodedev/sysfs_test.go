@@ -2,6 +2,7 @@ package nodedev
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -22,7 +23,8 @@ import (
 // Links are relative, as the kernel's are, so that the tree may be mounted elsewhere.
 func buildSysfs(t testing.TB, root, text string) host {
 	t.Helper()
-	h := host{sys: filepath.Join(root, "sys"), udev: filepath.Join(root, "udev"), ids: "/usr/share/misc", dev: "/dev"}
+	h := host{sys: filepath.Join(root, "sys"), udev: filepath.Join(root, "udev"), ids: "/usr/share/misc", dev: "/dev", mdevs: filepath.Join(root, "mdevctl.d"),
+		mdevctl: func(context.Context, string, ...string) (string, string, error) { return "[]", "", nil }}
 	must := func(err error) {
 		if err != nil {
 			t.Helper()
