@@ -3,6 +3,8 @@ package network
 import (
 	"net/netip"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // liveFacts are what a running network's document shows beside its definition: how many ports use what.
@@ -31,15 +33,17 @@ func (w *writer) network(d *definition, live *liveFacts) {
 	}
 	w.line("%s%s>", head, opt("trustGuestRxFilters", d.trust))
 	w.in()
-	w.line("<name>%s</name>", esc(d.name))
+	w.line("<name>%s</name>", xmltree.Escape(d.name))
 	w.line("<uuid>%s</uuid>", d.uuid)
 	if d.title != "" {
-		w.line("<title>%s</title>", esc(d.title))
+		w.line("<title>%s</title>", xmltree.Escape(d.title))
 	}
 	if d.description != "" {
-		w.line("<description>%s</description>", esc(d.description))
+		w.line("<description>%s</description>", xmltree.Escape(d.description))
 	}
-	w.dumpMetadata(d.metadata)
+	if d.metadata != nil {
+		d.metadata.Print(&w.Builder, w.depth)
+	}
 	w.forward(&d.forward, live)
 	w.bridge(d)
 	if d.mtu != 0 {
@@ -49,7 +53,7 @@ func (w *writer) network(d *definition, live *liveFacts) {
 		w.line("<mac address='%s'/>", d.mac)
 	}
 	if d.domain != "" {
-		w.line("<domain name='%s'%s/>", esc(d.domain), opt("localOnly", d.local))
+		w.line("<domain name='%s'%s/>", xmltree.Escape(d.domain), opt("localOnly", d.local))
 	}
 	w.dns(&d.dns)
 	w.vlan(d.vlan)
@@ -80,7 +84,7 @@ func (w *writer) network(d *definition, live *liveFacts) {
 		w.line("<dnsmasq:options>")
 		w.in()
 		for _, o := range d.options {
-			w.line("<dnsmasq:option value='%s'/>", esc(o))
+			w.line("<dnsmasq:option value='%s'/>", xmltree.Escape(o))
 		}
 		w.out()
 		w.line("</dnsmasq:options>")
@@ -120,7 +124,7 @@ func (w *writer) forward(f *forward, live *liveFacts) {
 		inner.nat(f)
 	}
 	if f.pf != "" {
-		inner.line("<pf dev='%s'/>", esc(f.pf))
+		inner.line("<pf dev='%s'/>", xmltree.Escape(f.pf))
 	}
 	if f.pf == "" || live != nil {
 		for _, i := range f.ifaces {
@@ -132,7 +136,7 @@ func (w *writer) forward(f *forward, live *liveFacts) {
 			if live != nil && live.perDevice[i.dev] > 0 {
 				used = opt("connections", utoa(uint64(live.perDevice[i.dev])))
 			}
-			inner.line("<interface dev='%s'%s/>", esc(i.dev), used)
+			inner.line("<interface dev='%s'%s/>", xmltree.Escape(i.dev), used)
 		}
 	}
 	if inner.Len() == 0 {
@@ -188,7 +192,7 @@ func (w *writer) dns(d *dns) {
 		inner.line("<forwarder%s/>", attrs)
 	}
 	for _, t := range d.txts {
-		inner.line("<txt name='%s' value='%s'/>", esc(t.name), esc(t.value))
+		inner.line("<txt name='%s' value='%s'/>", xmltree.Escape(t.name), xmltree.Escape(t.value))
 	}
 	for _, s := range d.srvs {
 		inner.line("<srv%s/>", s.attrs())
@@ -197,7 +201,7 @@ func (w *writer) dns(d *dns) {
 		inner.line("<host ip='%s'>", h.ip)
 		inner.in()
 		for _, name := range h.names {
-			inner.line("<hostname>%s</hostname>", esc(name))
+			inner.line("<hostname>%s</hostname>", xmltree.Escape(name))
 		}
 		inner.out()
 		inner.line("</host>")
@@ -213,7 +217,7 @@ func (w *writer) dns(d *dns) {
 }
 
 func (s *srv) attrs() string {
-	a := " service='" + esc(s.service) + "' protocol='" + esc(s.protocol) + "'" + opt("domain", s.domain) + opt("target", s.target)
+	a := " service='" + xmltree.Escape(s.service) + "' protocol='" + xmltree.Escape(s.protocol) + "'" + opt("domain", s.domain) + opt("target", s.target)
 	for _, f := range []struct {
 		name string
 		v    uint64
@@ -233,7 +237,7 @@ func (w *writer) ip(ip *ipDef) {
 	w.line("<ip%s%s>", attrs, opt("localPtr", ip.localPtr))
 	w.in()
 	if ip.tftp != "" {
-		w.line("<tftp root='%s'/>", esc(ip.tftp))
+		w.line("<tftp root='%s'/>", xmltree.Escape(ip.tftp))
 	}
 	if ip.dhcp() {
 		w.line("<dhcp>")
@@ -245,7 +249,7 @@ func (w *writer) ip(ip *ipDef) {
 			w.withLease("<host"+h.attrs(), "host", h.lease)
 		}
 		if ip.bootFile != "" || ip.bootFrom.IsValid() {
-			w.line("<bootp file='%s'%s/>", esc(ip.bootFile), opt("server", addrText(ip.bootFrom)))
+			w.line("<bootp file='%s'%s/>", xmltree.Escape(ip.bootFile), opt("server", addrText(ip.bootFrom)))
 		}
 		w.out()
 		w.line("</dhcp>")

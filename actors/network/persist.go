@@ -118,11 +118,11 @@ func (st *status) format() string {
 
 // parseStatus reads a status file, ours or libvirt's.
 func parseStatus(text string) (*status, error) {
-	root, err := scan(text, "networkstatus", "(network_status)")
+	root, err := reader("networkstatus", "(network_status)").Read(text)
 	if err != nil {
 		return nil, err
 	}
-	n := root.kid("network")
+	n := root.Kid("network")
 	if n == nil {
 		return nil, liberr.New(from, liberr.InternalError, "Could not find any 'network' element in status file")
 	}
@@ -132,19 +132,19 @@ func parseStatus(text string) (*status, error) {
 	}
 	st := newStatus(def)
 	// libvirt's own file, which says nothing, means the rules that libvirt has made.
-	if st.backend = root.kid("firewall").get("backend"); st.backend == "" {
+	if st.backend = root.Kid("firewall").Get("backend"); st.backend == "" {
 		st.backend = backendIptables
 	}
-	if b, ok := root.kid("class_id").attr("bitmap"); ok {
+	if b, ok := root.Kid("class_id").Lookup("bitmap"); ok {
 		for _, id := range parseBitmap(b) {
 			st.classes[id] = true
 		}
 	}
-	if v, given, err := root.kid("floor").number("sum", 64); err == nil && given {
+	if v, given, err := numberOf(root.Kid("floor"), "sum", 64); err == nil && given {
 		st.floor = v
 	}
-	for _, t := range root.all("taint") {
-		st.taints = append(st.taints, t.get("flag"))
+	for _, t := range root.All("taint") {
+		st.taints = append(st.taints, t.Get("flag"))
 	}
 	return st, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"virtree/actors/internal/disk"
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
@@ -56,25 +57,25 @@ const portOrigin = "(networkport_definition)"
 
 // parsePort reads a port's document.
 func parsePort(doc string) (*port, error) {
-	root, err := scan(doc, "networkport", portOrigin)
+	root, err := reader("networkport", portOrigin).Read(doc)
 	if err != nil {
 		return nil, err
 	}
 	p := &port{}
-	if u := root.kid("uuid"); u != nil {
-		id, ok := parseUUID(u.content())
+	if u := root.Kid("uuid"); u != nil {
+		id, ok := parseUUID(u.Content())
 		if !ok {
-			return nil, liberr.New(from, liberr.InternalError, "Unable to parse UUID '%s'", u.content())
+			return nil, liberr.New(from, liberr.InternalError, "Unable to parse UUID '%s'", u.Content())
 		}
 		p.uuid = id
 	} else {
 		return nil, liberr.New(from, liberr.InternalError, "network port has no uuid")
 	}
-	owner := root.kid("owner")
-	if p.owner = owner.kid("name").content(); p.owner == "" {
+	owner := root.Kid("owner")
+	if p.owner = owner.Kid("name").Content(); p.owner == "" {
 		return nil, liberr.New(from, liberr.InternalError, "network port has no owner name")
 	}
-	text := owner.kid("uuid").content()
+	text := owner.Kid("uuid").Content()
 	if text == "" {
 		return nil, liberr.New(from, liberr.InternalError, "network port has no owner UUID")
 	}
@@ -82,11 +83,11 @@ func parsePort(doc string) (*port, error) {
 	if p.ownerUUID, ok = parseUUID(text); !ok {
 		return nil, liberr.New(from, liberr.InternalError, "Unable to parse UUID '%s'", text)
 	}
-	p.group = root.kid("group").content()
-	if p.vport, err = readVPort(root.kid("virtualport"), false); err != nil {
+	p.group = root.Kid("group").Content()
+	if p.vport, err = readVPort(root.Kid("virtualport"), false); err != nil {
 		return nil, err
 	}
-	text, ok = root.kid("mac").attr("address")
+	text, ok = root.Kid("mac").Lookup("address")
 	if !ok {
 		return nil, liberr.New(from, liberr.InternalError, "network port has no mac")
 	}
@@ -95,28 +96,28 @@ func parsePort(doc string) (*port, error) {
 		return nil, liberr.New(from, liberr.InternalError, "Unable to parse MAC '%s'", text)
 	}
 	p.mac = macString(mac)
-	if b := root.kid("bandwidth"); b != nil {
+	if b := root.Kid("bandwidth"); b != nil {
 		if p.bandwidth, err = readBandwidth(b, true); err != nil {
 			return nil, err
 		}
-		if v, err := strconv.ParseUint(b.get("classID"), 10, 16); err == nil {
+		if v, err := strconv.ParseUint(b.Get("classID"), 10, 16); err == nil {
 			p.class = uint(v)
 		}
 	}
-	if p.vlan, err = readVLAN(root.kid("vlan")); err != nil {
+	if p.vlan, err = readVLAN(root.Kid("vlan")); err != nil {
 		return nil, err
 	}
-	if x := root.kid("port"); x != nil {
-		if p.isolated, err = x.yesNo("isolated"); err != nil {
+	if x := root.Kid("port"); x != nil {
+		if p.isolated, err = yesNo(x, "isolated"); err != nil {
 			return nil, err
 		}
 	}
-	if x := root.kid("rxfilters"); x != nil {
-		if p.trust, err = x.yesNo("trustGuest"); err != nil {
+	if x := root.Kid("rxfilters"); x != nil {
+		if p.trust, err = yesNo(x, "trustGuest"); err != nil {
 			return nil, err
 		}
 	}
-	if x := root.kid("plug"); x != nil {
+	if x := root.Kid("plug"); x != nil {
 		if p.plug, err = readPlug(x); err != nil {
 			return nil, err
 		}
@@ -125,29 +126,29 @@ func parsePort(doc string) (*port, error) {
 }
 
 func readPlug(n *node) (p plug, err error) {
-	p.typ = n.get("type")
+	p.typ = n.Get("type")
 	switch p.typ {
 	case "":
 	case plugNetwork, plugBridge:
-		if p.bridge = n.get("bridge"); p.bridge == "" {
+		if p.bridge = n.Get("bridge"); p.bridge == "" {
 			return p, xmlError("Missing network port bridge name")
 		}
-		p.macTable, err = n.oneOf("macTableManager", "kernel", "libvirt")
+		p.macTable, err = oneOf(n, "macTableManager", "kernel", "libvirt")
 	case plugDirect:
-		if p.dev = n.get("dev"); p.dev == "" {
+		if p.dev = n.Get("dev"); p.dev == "" {
 			return p, xmlError("Missing network port link device name")
 		}
-		p.mode, err = n.oneOf("mode", "vepa", "private", "bridge", "passthrough")
+		p.mode, err = oneOf(n, "mode", "vepa", "private", "bridge", "passthrough")
 	case plugHostdev:
-		p.managed = n.get("managed") == "yes"
-		p.driver = n.kid("driver").get("name")
-		x := n.kid("address")
+		p.managed = n.Get("managed") == "yes"
+		p.driver = n.Kid("driver").Get("name")
+		x := n.Kid("address")
 		if x == nil {
 			return p, xmlError("Missing network port PCI address")
 		}
 		p.pci, err = readPCI(x)
 	default:
-		return p, badAttr(n, "type", p.typ, "")
+		return p, n.BadValue("type", p.typ, "")
 	}
 	return p, err
 }
@@ -159,12 +160,12 @@ func (p *port) format() string {
 	w.line("<uuid>%s</uuid>", p.uuid)
 	w.line("<owner>")
 	w.in()
-	w.line("<name>%s</name>", esc(p.owner))
+	w.line("<name>%s</name>", xmltree.Escape(p.owner))
 	w.line("<uuid>%s</uuid>", p.ownerUUID)
 	w.out()
 	w.line("</owner>")
 	if p.group != "" {
-		w.line("<group>%s</group>", esc(p.group))
+		w.line("<group>%s</group>", xmltree.Escape(p.group))
 	}
 	w.line("<mac address='%s'/>", p.mac)
 	w.vport(p.vport)

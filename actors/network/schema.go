@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -31,11 +32,11 @@ var grammar = map[string]elementShape{
 	"network": {attrs: "connections:uint ipv6:yesNo trustGuestRxFilters:yesNo",
 		kids: "name+ uuid title description metadata forward bridge mtu mac domain dns vlan bandwidth port ip* route* virtualport portgroup*",
 		choice: func(n *node) bool {
-			return len(n.all("name")) == 1
+			return len(n.All("name")) == 1
 		}},
 	"name": {text: "any"}, "uuid": {text: "uuid"}, "title": {text: "line"}, "description": {text: "any"}, "hostname": {text: "dnsName"},
 	"forward": {attrs: "dev:device mode:forwardMode managed:yesNo", kids: "driver nat pf interface* address*", choice: func(n *node) bool {
-		return len(n.all("interface")) == 0 || len(n.all("address")) == 0
+		return len(n.All("interface")) == 0 || len(n.All("address")) == 0
 	}},
 	"driver":          {attrs: "name:driver!"},
 	"nat":             {attrs: "ipv6:yesNo", kids: "address port"},
@@ -64,9 +65,9 @@ var grammar = map[string]elementShape{
 	"dhcp":            {kids: "range* host* bootp"},
 	"range":           {attrs: "start:ip! end:ip!", kids: "lease"},
 	"dhcp/host": {attrs: "mac:mac id:duid name:any ip:ip!", kids: "lease", choice: func(n *node) bool {
-		_, mac := n.attr("mac")
-		_, id := n.attr("id")
-		_, name := n.attr("name")
+		_, mac := n.Lookup("mac")
+		_, id := n.Lookup("id")
+		_, name := n.Lookup("name")
 		return !(mac && id) && (mac || id || name)
 	}},
 	"lease":       {attrs: "expiry:ulong! unit:leaseUnit"},
@@ -78,17 +79,17 @@ var grammar = map[string]elementShape{
 }
 
 func oneMask(n *node) bool {
-	_, mask := n.attr("netmask")
-	_, prefix := n.attr("prefix")
+	_, mask := n.Lookup("netmask")
+	_, prefix := n.Lookup("prefix")
 	return !(mask && prefix)
 }
 
 // fitsVPort tells whether the parameters are those of the type; midonet must have its own.
 func fitsVPort(n *node) bool {
-	typ, given := n.attr("type")
-	p := n.kid("parameters")
+	typ, given := n.Lookup("type")
+	p := n.Kid("parameters")
 	if typ == "midonet" {
-		if _, ok := p.attr("interfaceid"); !ok {
+		if _, ok := p.Lookup("interfaceid"); !ok {
 			return false
 		}
 	}
@@ -99,7 +100,7 @@ func fitsVPort(n *node) bool {
 	if typ == "midonet" {
 		fields = "interfaceid"
 	}
-	return !slices.ContainsFunc(p.attrs, func(a nodeAttr) bool { return !slices.Contains(strings.Fields(fields), a.Name.Local) })
+	return !slices.ContainsFunc(p.Attrs, func(a xmltree.Attr) bool { return !slices.Contains(strings.Fields(fields), a.Name) })
 }
 
 // forms are the types of values.
@@ -161,93 +162,90 @@ func isAddr(fits func(netip.Addr) bool) func(string) bool {
 
 // checkSchema refuses a document that does not have the shape of the schema.
 func checkSchema(doc string) error {
-	root, err := scan(doc, "network", origin)
+	root, err := reader("network", origin).Read(doc)
 	if err != nil {
 		return err
 	}
-	return root.fitsSchema("")
+	return fitsSchema(root, "")
 }
 
 func schemaError(why string) error {
 	return liberr.New(liberr.FromXML, liberr.XMLInvalidSchema, "Unable to validate doc against %s\n%s\n", schemaFile, why)
 }
 
-func (n *node) fitsSchema(parent string) error {
-	shape, ok := grammar[parent+"/"+n.name]
+func fitsSchema(n *node, parent string) error {
+	shape, ok := grammar[parent+"/"+n.Name]
 	if !ok {
-		shape = grammar[n.name]
+		shape = grammar[n.Name]
 	}
-	if err := n.fitsAttributes(shape); err != nil {
+	if err := fitsAttributes(n, shape); err != nil {
 		return err
 	}
-	if err := n.fitsContent(shape); err != nil {
+	if err := fitsContent(n, shape); err != nil {
 		return err
 	}
 	if shape.choice != nil && !shape.choice(n) {
-		return schemaError("Element " + n.name + " failed to validate content")
+		return schemaError("Element " + n.Local() + " failed to validate content")
 	}
 	return nil
 }
 
-func (n *node) fitsAttributes(shape elementShape) error {
+func fitsAttributes(n *node, shape elementShape) error {
 	types := map[string]string{}
 	for _, spec := range strings.Fields(shape.attrs) {
 		name, typ, _ := strings.Cut(spec, ":")
 		typ, needed := strings.CutSuffix(typ, "!")
 		types[name] = typ
-		if _, given := n.attr(name); needed && !given {
-			return schemaError("Element " + n.name + " failed to validate attributes")
+		if _, given := n.Lookup(name); needed && !given {
+			return schemaError("Element " + n.Name + " failed to validate attributes")
 		}
 	}
-	for _, a := range n.attrs {
-		if a.Name.Space != "" || a.Name.Local == "xmlns" {
+	for _, a := range n.Attrs {
+		if a.Name == "xmlns" || strings.Contains(a.Name, ":") {
 			continue
 		}
-		typ, known := types[a.Name.Local]
+		typ, known := types[a.Name]
 		if !known {
-			return schemaError("Invalid attribute " + a.Name.Local + " for element " + n.name)
+			return schemaError("Invalid attribute " + a.Name + " for element " + n.Name)
 		}
 		if !forms[typ](a.Value) {
-			return schemaError("Element " + n.name + " failed to validate attributes")
+			return schemaError("Element " + n.Name + " failed to validate attributes")
 		}
 	}
 	return nil
 }
 
-func (n *node) fitsContent(shape elementShape) error {
+func fitsContent(n *node, shape elementShape) error {
 	if shape.text != "" {
-		if !forms[shape.text](n.content()) {
-			return schemaError("Element " + n.name + " failed to validate content")
+		if !forms[shape.text](n.Content()) {
+			return schemaError("Element " + n.Name + " failed to validate content")
 		}
 		return nil
 	}
+	if strings.TrimSpace(n.Text) != "" {
+		return schemaError("Element " + n.Name + " has extra content: text")
+	}
 	counts := map[string]int{}
-	for _, k := range n.kids {
-		switch {
-		case k.name == "" && strings.TrimSpace(k.text) != "":
-			return schemaError("Element " + n.name + " has extra content: text")
-		case k.name == "":
-		case k.space != "":
-			if err := k.fitsOptions(); err != nil {
-				return err
-			}
-		default:
-			counts[k.name]++
+	for _, k := range n.Kids {
+		if k.Space == "" {
+			counts[k.Name]++
+		} else if err := fitsOptions(k); err != nil {
+			return err
 		}
 	}
 	for _, spec := range strings.Fields(shape.kids) {
 		name := strings.TrimRight(spec, "+*")
 		if strings.HasSuffix(spec, "+") && counts[name] == 0 || spec == name && counts[name] > 1 {
-			return schemaError("Element " + n.name + " failed to validate content")
+			return schemaError("Element " + n.Name + " failed to validate content")
 		}
 		delete(counts, name)
 	}
 	for name := range counts {
-		return schemaError("Element " + n.name + " has extra content: " + name)
+		return schemaError("Element " + n.Name + " has extra content: " + name)
 	}
-	for _, k := range n.kids {
-		if k.name != "" && k.space == "" && k.name != "metadata" {
-			if err := k.fitsSchema(n.name); err != nil {
+	for _, k := range n.Kids {
+		if k.Space == "" && k.Name != "metadata" {
+			if err := fitsSchema(k, n.Name); err != nil {
 				return err
 			}
 		}
@@ -256,14 +254,14 @@ func (n *node) fitsContent(shape elementShape) error {
 }
 
 // fitsOptions checks the one element of another namespace that a network may have.
-func (n *node) fitsOptions() error {
-	bad := n.space != dnsmasqSpace || n.name != "options"
-	for _, k := range n.kids {
-		_, value := k.attr("value")
-		bad = bad || k.name != "" && (k.name != "option" || k.space != dnsmasqSpace || !value)
+func fitsOptions(n *node) error {
+	bad := !n.Is(dnsmasqSpace, "options")
+	for _, k := range n.Kids {
+		_, value := k.Lookup("value")
+		bad = bad || !k.Is(dnsmasqSpace, "option") || !value
 	}
 	if bad {
-		return schemaError("Element " + n.name + " failed to validate content")
+		return schemaError("Element " + n.Local() + " failed to validate content")
 	}
 	return nil
 }

@@ -160,12 +160,12 @@ func (c *change) apply(d *definition) error {
 		}
 		return cannot("can't update unrecognized section of network")
 	}
-	n, err := scan(c.doc, "", "network_update_xml")
+	n, err := reader("", "network_update_xml").Read(c.doc)
 	if err != nil {
 		return err
 	}
-	if n.name != element {
-		return xmlError("unexpected element <%s>, expecting <%s>, while updating network '%s'", n.name, element, d.name)
+	if n.Name != element {
+		return xmlError("unexpected element <%s>, expecting <%s>, while updating network '%s'", n.Name, element, d.name)
 	}
 	return do(d, n)
 }
@@ -320,7 +320,7 @@ func (c *change) forwardInterface(d *definition, n *node) error {
 	if c.command == updateModify {
 		return cannot("forward interface entries cannot be modified, only added or deleted")
 	}
-	dev, ok := n.attr("dev")
+	dev, ok := n.Lookup("dev")
 	if !ok {
 		return xmlError("missing dev attribute in <interface> element")
 	}

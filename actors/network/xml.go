@@ -3,6 +3,7 @@ package network
 import (
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -34,7 +35,7 @@ func plainUnsupported(format string, args ...any) error {
 // parse reads a network's document and fills in what does not depend on other networks. The order of its checks is
 // libvirt's, because only the first error is told.
 func parse(doc string) (*definition, error) {
-	root, err := scan(doc, "network", origin)
+	root, err := reader("network", origin).Read(doc)
 	if err != nil {
 		return nil, err
 	}
@@ -54,15 +55,15 @@ func parseNetwork(root *node) (*definition, error) {
 }
 
 func (d *definition) readIdentity(n *node) (err error) {
-	d.name = n.kid("name").content()
+	d.name = n.Kid("name").Content()
 	if d.name == "" {
 		return liberr.Plain(from, liberr.NoName)
 	}
 	if strings.Contains(d.name, "\n") {
 		return liberr.New(liberr.FromXML, liberr.XMLDetail, "invalid char in name: \n")
 	}
-	if u := n.kid("uuid"); u.content() != "" {
-		id, ok := parseUUID(u.content())
+	if u := n.Kid("uuid"); u.Content() != "" {
+		id, ok := parseUUID(u.Content())
 		if !ok {
 			return liberr.New(from, liberr.InternalError, "malformed uuid element")
 		}
@@ -70,60 +71,62 @@ func (d *definition) readIdentity(n *node) (err error) {
 	} else {
 		d.uuid = newUUID()
 	}
-	d.title, d.description = n.kid("title").content(), n.kid("description").content()
-	d.metadata = readMetadata(n.kid("metadata"))
-	if v, ok := n.attr("ipv6"); ok {
+	d.title, d.description = n.Kid("title").Content(), n.Kid("description").Content()
+	if d.metadata = n.Kid("metadata"); d.metadata != nil {
+		xmltree.SanitizeMetadata(d.metadata)
+	}
+	if v, ok := n.Lookup("ipv6"); ok {
 		if v != "yes" && v != "no" {
 			return xmlError("Invalid ipv6 setting '%s' in network '%s'", v, d.name)
 		}
 		d.ipv6 = v == "yes"
 	}
-	if d.trust, err = n.yesNo("trustGuestRxFilters"); err != nil {
+	if d.trust, err = yesNo(n, "trustGuestRxFilters"); err != nil {
 		return err
 	}
-	if dom := n.kid("domain"); dom != nil {
-		d.domain = dom.get("name")
-		if d.local, err = dom.yesNo("localOnly"); err != nil {
+	if dom := n.Kid("domain"); dom != nil {
+		d.domain = dom.Get("name")
+		if d.local, err = yesNo(dom, "localOnly"); err != nil {
 			return err
 		}
 	}
-	if d.bandwidth, err = readBandwidth(n.kid("bandwidth"), false); err != nil {
+	if d.bandwidth, err = readBandwidth(n.Kid("bandwidth"), false); err != nil {
 		return err
 	}
-	if d.vlan, err = readVLAN(n.kid("vlan")); err != nil {
+	if d.vlan, err = readVLAN(n.Kid("vlan")); err != nil {
 		return err
 	}
-	if p := n.kid("port"); p != nil {
-		d.isolated, err = p.yesNo("isolated")
+	if p := n.Kid("port"); p != nil {
+		d.isolated, err = yesNo(p, "isolated")
 	}
 	return err
 }
 
 func (d *definition) readBridge(n *node) error {
-	b := n.kid("bridge")
-	d.bridge, d.zone = b.get("name"), b.get("zone")
-	d.stp = b.get("stp") != "off"
-	if v, ok := b.attr("delay"); ok {
+	b := n.Kid("bridge")
+	d.bridge, d.zone = b.Get("name"), b.Get("zone")
+	d.stp = b.Get("stp") != "off"
+	if v, ok := b.Lookup("delay"); ok {
 		delay, err := parseNumber(v, 63)
 		if err != nil {
 			return xmlError("Invalid delay value in network '%s'", d.name)
 		}
 		d.delay = delay
 	}
-	if v, ok := b.attr("macTableManager"); ok {
+	if v, ok := b.Lookup("macTableManager"); ok {
 		if v != "kernel" && v != "libvirt" {
 			return xmlError("Invalid macTableManager setting '%s' in network '%s'", v, d.name)
 		}
 		d.macTable = v
 	}
-	if v, ok := n.kid("mtu").attr("size"); ok {
+	if v, ok := n.Kid("mtu").Lookup("size"); ok {
 		mtu, err := parseNumber(v, 32)
 		if err != nil {
 			return xmlError("Invalid mtu size '%s' in network '%s'", v, d.name)
 		}
 		d.mtu = mtu
 	}
-	if v, ok := n.kid("mac").attr("address"); ok {
+	if v, ok := n.Kid("mac").Lookup("address"); ok {
 		mac, good := parseMAC(v)
 		if !good {
 			return xmlError("Invalid bridge mac address '%s' in network '%s'", v, d.name)
@@ -137,19 +140,19 @@ func (d *definition) readBridge(n *node) error {
 }
 
 func (d *definition) readDNS(n *node) (err error) {
-	x := n.kid("dns")
+	x := n.Kid("dns")
 	if x == nil {
 		return nil
 	}
-	if d.dns.enable, err = x.yesNo("enable"); err != nil {
+	if d.dns.enable, err = yesNo(x, "enable"); err != nil {
 		return err
 	}
-	if d.dns.plain, err = x.yesNo("forwardPlainNames"); err != nil {
+	if d.dns.plain, err = yesNo(x, "forwardPlainNames"); err != nil {
 		return err
 	}
-	for _, f := range x.all("forwarder") {
-		addr, has := f.attr("addr")
-		domain, named := f.attr("domain")
+	for _, f := range x.All("forwarder") {
+		addr, has := f.Lookup("addr")
+		domain, named := f.Lookup("domain")
 		fw := forwarder{domain: domain}
 		if has {
 			ok := false
@@ -162,21 +165,21 @@ func (d *definition) readDNS(n *node) (err error) {
 		}
 		d.dns.forwarders = append(d.dns.forwarders, fw)
 	}
-	for _, h := range x.all("host") {
+	for _, h := range x.All("host") {
 		host, err := readDNSHost(d.name, h, false)
 		if err != nil {
 			return err
 		}
 		d.dns.hosts = append(d.dns.hosts, host)
 	}
-	for _, s := range x.all("srv") {
+	for _, s := range x.All("srv") {
 		v, err := readSRV(d.name, s, false)
 		if err != nil {
 			return err
 		}
 		d.dns.srvs = append(d.dns.srvs, v)
 	}
-	for _, t := range x.all("txt") {
+	for _, t := range x.All("txt") {
 		v, err := readTXT(d.name, t, false)
 		if err != nil {
 			return err
@@ -192,7 +195,7 @@ func (d *definition) readDNS(n *node) (err error) {
 // readDNSHost reads a <host> of <dns>. partial is for the search pattern of an update, which may leave things out.
 func readDNSHost(network string, n *node, partial bool) (dnsHost, error) {
 	h := dnsHost{}
-	ip, ok := n.attr("ip")
+	ip, ok := n.Lookup("ip")
 	if !ok && !partial {
 		return h, xmlDetail("Missing IP address in network '%s' DNS HOST record", network)
 	}
@@ -201,8 +204,8 @@ func readDNSHost(network string, n *node, partial bool) (dnsHost, error) {
 			return h, xmlDetail("Invalid IP address in network '%s' DNS HOST record", network)
 		}
 	}
-	for _, k := range n.all("hostname") {
-		name := k.content()
+	for _, k := range n.All("hostname") {
+		name := k.Content()
 		if name == "" {
 			return h, xmlDetail("Missing hostname in network '%s' DNS HOST record", network)
 		}
@@ -218,7 +221,7 @@ func readDNSHost(network string, n *node, partial bool) (dnsHost, error) {
 }
 
 func readTXT(network string, n *node, partial bool) (txt, error) {
-	name, named := n.attr("name")
+	name, named := n.Lookup("name")
 	t := txt{name: name}
 	if !named {
 		return t, xmlDetail("missing required name attribute in DNS TXT record of network %s", network)
@@ -226,7 +229,7 @@ func readTXT(network string, n *node, partial bool) (txt, error) {
 	if strings.ContainsAny(t.name, " ,") {
 		return t, xmlDetail("prohibited character in DNS TXT record name '%s' of network %s", t.name, network)
 	}
-	v, ok := n.attr("value")
+	v, ok := n.Lookup("value")
 	if !ok && !partial {
 		return t, xmlDetail("missing required value attribute in DNS TXT record named '%s' of network %s", t.name, network)
 	}
@@ -245,9 +248,9 @@ func consistsOf(s, more string) bool {
 }
 
 func readSRV(network string, n *node, partial bool) (srv, error) {
-	s := srv{service: n.get("service"), protocol: n.get("protocol"), domain: n.get("domain"), target: n.get("target")}
-	_, hasService := n.attr("service")
-	_, hasProtocol := n.attr("protocol")
+	s := srv{service: n.Get("service"), protocol: n.Get("protocol"), domain: n.Get("domain"), target: n.Get("target")}
+	_, hasService := n.Lookup("service")
+	_, hasProtocol := n.Lookup("protocol")
 	switch {
 	case !hasService && !partial:
 		return s, xmlDetail("missing required service attribute in DNS SRV record of network '%s'", network)
@@ -267,7 +270,7 @@ func readSRV(network string, n *node, partial bool) (srv, error) {
 		title      string
 		withTarget bool
 	}{{"port", &s.port, 1, "invalid", true}, {"priority", &s.priority, 0, "Invalid", true}, {"weight", &s.weight, 0, "invalid", true}} {
-		text, ok := n.attr(f.name)
+		text, ok := n.Lookup(f.name)
 		if !ok {
 			continue
 		}
@@ -284,10 +287,10 @@ func readSRV(network string, n *node, partial bool) (srv, error) {
 }
 
 func (d *definition) readPortgroups(n *node) (err error) {
-	if d.vport, err = readVPort(n.kid("virtualport"), true); err != nil {
+	if d.vport, err = readVPort(n.Kid("virtualport"), true); err != nil {
 		return err
 	}
-	for _, k := range n.all("portgroup") {
+	for _, k := range n.All("portgroup") {
 		p, err := readPortgroup(k)
 		if err != nil {
 			return err
@@ -298,33 +301,33 @@ func (d *definition) readPortgroups(n *node) (err error) {
 }
 
 func readPortgroup(n *node) (p portgroup, err error) {
-	if p.name = n.get("name"); p.name == "" {
+	if p.name = n.Get("name"); p.name == "" {
 		return p, xmlError("Missing required name attribute in portgroup")
 	}
-	p.isDefault = n.get("default") == "yes"
-	if p.trust, err = n.yesNo("trustGuestRxFilters"); err != nil {
+	p.isDefault = n.Get("default") == "yes"
+	if p.trust, err = yesNo(n, "trustGuestRxFilters"); err != nil {
 		return p, err
 	}
-	if p.vport, err = readVPort(n.kid("virtualport"), false); err != nil {
+	if p.vport, err = readVPort(n.Kid("virtualport"), false); err != nil {
 		return p, err
 	}
-	if p.bandwidth, err = readBandwidth(n.kid("bandwidth"), false); err != nil {
+	if p.bandwidth, err = readBandwidth(n.Kid("bandwidth"), false); err != nil {
 		return p, err
 	}
-	p.vlan, err = readVLAN(n.kid("vlan"))
+	p.vlan, err = readVLAN(n.Kid("vlan"))
 	return p, err
 }
 
 func (d *definition) readOptions(n *node) error {
-	for _, k := range n.kids {
-		if k.space != dnsmasqSpace || k.name != "options" {
+	for _, k := range n.Kids {
+		if !k.Is(dnsmasqSpace, "options") {
 			continue
 		}
-		for _, o := range k.kids {
-			if o.name != "option" || o.space != dnsmasqSpace {
+		for _, o := range k.Kids {
+			if !o.Is(dnsmasqSpace, "option") {
 				continue
 			}
-			v, ok := o.attr("value")
+			v, ok := o.Lookup("value")
 			if !ok {
 				return liberr.New(from, liberr.InternalError, "No dnsmasq options value specified")
 			}

@@ -10,14 +10,14 @@ import (
 
 // readAddresses reads the <ip> and <route> elements.
 func (d *definition) readAddresses(n *node) error {
-	for _, k := range n.all("ip") {
+	for _, k := range n.All("ip") {
 		ip, err := readIP(d.name, k)
 		if err != nil {
 			return err
 		}
 		d.ips = append(d.ips, ip)
 	}
-	for _, k := range n.all("route") {
+	for _, k := range n.All("route") {
 		r, err := readRoute(d.name, k)
 		if err != nil {
 			return err
@@ -38,36 +38,36 @@ func (d *definition) readAddresses(n *node) error {
 }
 
 func readIP(network string, n *node) (ip ipDef, err error) {
-	ip.family = n.get("family")
-	text := n.get("address")
+	ip.family = n.Get("family")
+	text := n.Get("address")
 	if text != "" {
 		ok := false
 		if ip.address, ok = parseAddr(text); !ok {
 			return ip, xmlError("Invalid address '%s' in network '%s'", text, network)
 		}
 	}
-	if _, ok := n.attr("netmask"); ok {
-		if ip.netmask, ok = parseAddr(n.get("netmask")); !ok {
-			return ip, xmlError("Invalid netmask '%s' in network '%s'", n.get("netmask"), network)
+	if _, ok := n.Lookup("netmask"); ok {
+		if ip.netmask, ok = parseAddr(n.Get("netmask")); !ok {
+			return ip, xmlError("Invalid netmask '%s' in network '%s'", n.Get("netmask"), network)
 		}
 	}
-	if ip.prefix, _, err = n.number("prefix", 32); err != nil {
+	if ip.prefix, _, err = numberOf(n, "prefix", 32); err != nil {
 		return ip, err
 	}
 	ip.hasPfx = ip.prefix != 0 // Compat: 0 is none
-	if ip.localPtr, err = n.yesNo("localPtr"); err != nil {
+	if ip.localPtr, err = yesNo(n, "localPtr"); err != nil {
 		return ip, err
 	}
 	if err := ip.checkFamily(network); err != nil {
 		return ip, err
 	}
-	if x := n.kid("tftp"); x != nil {
+	if x := n.Kid("tftp"); x != nil {
 		if ip.address.Is6() {
 			return ip, unsupported("Unsupported <tftp> element in an IPv6 element in network '%s'", network)
 		}
-		ip.tftp = x.get("root")
+		ip.tftp = x.Get("root")
 	}
-	if x := n.kid("dhcp"); x != nil {
+	if x := n.Kid("dhcp"); x != nil {
 		err = ip.readDHCP(network, x)
 	}
 	return ip, err
@@ -114,7 +114,7 @@ func (ip *ipDef) checkFamily(network string) error {
 }
 
 func (ip *ipDef) readDHCP(network string, n *node) error {
-	for _, k := range n.all("range") {
+	for _, k := range n.All("range") {
 		r, err := readDHCPRange(network, k)
 		if err != nil {
 			return err
@@ -124,19 +124,19 @@ func (ip *ipDef) readDHCP(network string, n *node) error {
 		}
 		ip.ranges = append(ip.ranges, r)
 	}
-	for _, k := range n.all("host") {
+	for _, k := range n.All("host") {
 		h, err := readDHCPHost(network, k, ip.address.Is6(), false)
 		if err != nil {
 			return err
 		}
 		ip.hosts = append(ip.hosts, h)
 	}
-	if b := n.kid("bootp"); b != nil && ip.address.Is4() {
-		file, ok := b.attr("file")
+	if b := n.Kid("bootp"); b != nil && ip.address.Is4() {
+		file, ok := b.Lookup("file")
 		if !ok {
 			return nil
 		}
-		if server, ok := b.attr("server"); ok {
+		if server, ok := b.Lookup("server"); ok {
 			a, err := socketAddr(server)
 			if err != nil {
 				return err
@@ -162,7 +162,7 @@ func readDHCPRange(network string, n *node) (r dhcpRange, err error) {
 		name string
 		to   *netip.Addr
 	}{{"start", &r.start}, {"end", &r.end}} {
-		text, ok := n.attr(f.name)
+		text, ok := n.Lookup(f.name)
 		if !ok {
 			return r, xmlError("Missing '%s' attribute in dhcp range for network '%s'", f.name, network)
 		}
@@ -170,7 +170,7 @@ func readDHCPRange(network string, n *node) (r dhcpRange, err error) {
 			return r, err
 		}
 	}
-	r.lease, err = readLease(n.kid("lease"))
+	r.lease, err = readLease(n.Kid("lease"))
 	return r, err
 }
 
@@ -178,11 +178,11 @@ func readLease(n *node) (*lease, error) {
 	if n == nil {
 		return nil, nil
 	}
-	expiry, given, err := n.number("expiry", 64)
+	expiry, given, err := numberOf(n, "expiry", 64)
 	if err != nil || !given {
 		return nil, err
 	}
-	unit, err := n.oneOf("unit", "seconds", "minutes", "hours")
+	unit, err := oneOf(n, "unit", "seconds", "minutes", "hours")
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func readLease(n *node) (*lease, error) {
 
 // readDHCPHost reads a <host> of <dhcp>. partial is for the search pattern of an update.
 func readDHCPHost(network string, n *node, six, partial bool) (h dhcpHost, err error) {
-	mac, hasMAC := n.attr("mac")
+	mac, hasMAC := n.Lookup("mac")
 	if hasMAC {
 		if six {
 			return h, xmlError("Invalid to specify MAC address '%s' in network '%s' IPv6 static host definition", mac, network)
@@ -211,18 +211,18 @@ func readDHCPHost(network string, n *node, six, partial bool) (h dhcpHost, err e
 		}
 		h.mac = mac
 	}
-	if id, ok := n.attr("id"); ok {
+	if id, ok := n.Lookup("id"); ok {
 		if i := strings.IndexFunc(id, func(r rune) bool { return !strings.ContainsRune("0123456789abcdefABCDEF:", r) }); i >= 0 {
 			return h, xmlError("Invalid character '%c' in id '%s' of network '%s'", id[i], id, network)
 		}
 		h.id = id
 	}
-	name, hasName := n.attr("name")
+	name, hasName := n.Lookup("name")
 	if c := firstByte(name); hasName && !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') {
 		return h, xmlError("Cannot use host name '%s' in network '%s'", name, network)
 	}
 	h.name = name
-	if text, ok := n.attr("ip"); ok {
+	if text, ok := n.Lookup("ip"); ok {
 		good := false
 		if h.ip, good = parseAddr(text); !good {
 			return h, xmlError("Invalid IP address in static host definition for network '%s'", network)
@@ -243,7 +243,7 @@ func readDHCPHost(network string, n *node, six, partial bool) (h dhcpHost, err e
 			return h, xmlError("Missing IP address in static host definition for network '%s'", network)
 		}
 	}
-	h.lease, err = readLease(n.kid("lease"))
+	h.lease, err = readLease(n.Kid("lease"))
 	return h, err
 }
 
@@ -258,18 +258,18 @@ func readRoute(network string, n *node) (r route, err error) {
 	fail := func(format string, args ...any) (route, error) {
 		return r, xmlError("%s: "+format, append([]any{network}, args...)...)
 	}
-	r.family = n.get("family")
-	address, mask, gateway := n.get("address"), n.get("netmask"), n.get("gateway")
+	r.family = n.Get("family")
+	address, mask, gateway := n.Get("address"), n.Get("netmask"), n.Get("gateway")
 	if address == "" {
 		return fail("Missing required address attribute in route definition")
 	}
 	if gateway == "" {
 		return fail("Missing required gateway attribute in route definition")
 	}
-	if r.prefix, r.hasPfx, err = n.number("prefix", 32); err != nil {
+	if r.prefix, r.hasPfx, err = numberOf(n, "prefix", 32); err != nil {
 		return r, err
 	}
-	if r.metric, r.hasMetric, err = n.number("metric", 32); err != nil {
+	if r.metric, r.hasMetric, err = numberOf(n, "metric", 32); err != nil {
 		return r, err
 	}
 	if r.hasMetric && r.metric == 0 {

@@ -12,13 +12,13 @@ var modes = []string{modeNAT, modeRoute, modeBridge, modePrivate, modeVEPA, mode
 
 // readForward reads <forward>. A network without one is isolated.
 func (d *definition) readForward(n *node) error {
-	x := n.kid("forward")
+	x := n.Kid("forward")
 	if x == nil {
 		return nil
 	}
 	f := &d.forward
 	f.mode = modeNAT
-	if m := x.get("mode"); m != "" {
+	if m := x.Get("mode"); m != "" {
 		if m == "none" {
 			m = modeNone
 		} else if !slices.Contains(modes, m) {
@@ -26,14 +26,14 @@ func (d *definition) readForward(n *node) error {
 		}
 		f.mode = m
 	}
-	f.managed = x.get("managed") == "yes"
-	if name, ok := x.kid("driver").attr("name"); ok {
+	f.managed = x.Get("managed") == "yes"
+	if name, ok := x.Kid("driver").Lookup("name"); ok {
 		if name != "kvm" && name != "vfio" {
 			return unsupported("Unknown forward <driver name='%s'/> in network %s", name, d.name)
 		}
 		f.driver = name
 	}
-	nats := x.all("nat")
+	nats := x.All("nat")
 	if len(nats) > 1 {
 		return xmlError("Only one <nat> element is allowed in <forward> of network %s", d.name)
 	}
@@ -45,11 +45,11 @@ func (d *definition) readForward(n *node) error {
 			return err
 		}
 	}
-	ifaces, addrs, pfs := x.all("interface"), x.all("address"), x.all("pf")
+	ifaces, addrs, pfs := x.All("interface"), x.All("address"), x.All("pf")
 	if len(pfs) > 1 {
 		return xmlError("Only one <pf> element is allowed in <forward> of network %s", d.name)
 	}
-	dev := x.get("dev")
+	dev := x.Get("dev")
 	if dev != "" && len(addrs)+len(pfs) > 0 {
 		// Compat: libvirt does not fill in the name.
 		return xmlError("the <forward> 'dev' attribute cannot be used when <address> or <pf> sub-elements are present in network %%s")
@@ -66,7 +66,7 @@ func (d *definition) readForward(n *node) error {
 		}
 	case len(addrs) > 0:
 		for _, k := range addrs {
-			t, ok := k.attr("type")
+			t, ok := k.Lookup("type")
 			if !ok {
 				return xmlError("missing address type in network %s", d.name)
 			}
@@ -80,7 +80,7 @@ func (d *definition) readForward(n *node) error {
 			f.ifaces = append(f.ifaces, forwardIf{pci: a})
 		}
 	case len(pfs) == 1:
-		if f.pf = pfs[0].get("dev"); f.pf == "" {
+		if f.pf = pfs[0].Get("dev"); f.pf == "" {
 			return xmlError("Missing required dev attribute in <pf> element of network '%s'", d.name)
 		}
 	}
@@ -88,7 +88,7 @@ func (d *definition) readForward(n *node) error {
 }
 
 func (d *definition) readForwardIf(k *node, dev string, first bool) error {
-	name, ok := k.attr("dev")
+	name, ok := k.Lookup("dev")
 	if !ok {
 		return xmlError("Missing required dev attribute in <forward> <interface> element of network %s", d.name)
 	}
@@ -107,19 +107,19 @@ func (d *definition) readForwardIf(k *node, dev string, first bool) error {
 
 func (d *definition) readNAT(n *node) (err error) {
 	f := &d.forward
-	if f.natIPv6, err = n.yesNo("ipv6"); err != nil {
+	if f.natIPv6, err = yesNo(n, "ipv6"); err != nil {
 		return err
 	}
-	addrs := n.all("address")
+	addrs := n.All("address")
 	if len(addrs) > 1 {
 		return xmlError("Only one <address> element is allowed in <nat> in <forward> in network %s", d.name)
 	}
 	if len(addrs) == 1 {
 		for i, name := range []string{"start", "end"} {
-			if _, ok := addrs[0].attr(name); !ok {
+			if _, ok := addrs[0].Lookup(name); !ok {
 				return xmlError("missing '%s' attribute in <address> element in <nat> in <forward> in network %s", name, d.name)
 			}
-			text := addrs[0].get(name)
+			text := addrs[0].Get(name)
 			a, ok := parseAddr(text)
 			if !ok || !a.Is4() {
 				return xmlError("Bad ipv4 %s address '%s' in <nat> in <forward> in network '%s'", name, text, d.name)
@@ -130,13 +130,13 @@ func (d *definition) readNAT(n *node) (err error) {
 			return err
 		}
 	}
-	ports := n.all("port")
+	ports := n.All("port")
 	if len(ports) > 1 {
 		return xmlError("Only one <port> element is allowed in <nat> in <forward> in network %s", d.name)
 	}
 	if len(ports) == 1 {
 		for i, name := range []string{"start", "end"} {
-			v, err := strconv.ParseUint(ports[0].get(name), 10, 16)
+			v, err := strconv.ParseUint(ports[0].Get(name), 10, 16)
 			if err != nil || i == 1 && uint16(v) < f.ports[0] {
 				return xmlDetail("Missing or invalid '%s' attribute in <port> in <nat> in <forward> in network %s", name, d.name)
 			}
@@ -149,7 +149,7 @@ func (d *definition) readNAT(n *node) (err error) {
 // fitMode checks what the forward mode demands of the rest of the document.
 func (d *definition) fitMode(n *node) error {
 	f := &d.forward
-	b := n.kid("bridge")
+	b := n.Kid("bridge")
 	switch f.mode {
 	case modeNAT, modeRoute, modeOpen:
 		if len(d.ips) == 0 {
@@ -168,7 +168,7 @@ func (d *definition) fitMode(n *node) error {
 		if d.zone != "" && f.mode != modeBridge {
 			return xmlError("bridge zone not allowed in %s mode (network '%s')", f.mode, d.name)
 		}
-		_, stp := b.attr("stp")
+		_, stp := b.Lookup("stp")
 		if d.delay != 0 || stp || d.zone != "" {
 			return xmlError("bridge delay/stp/zone options only allowed in route, nat, and isolated mode, not in %s (network '%s')", f.mode, d.name)
 		}

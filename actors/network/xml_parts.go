@@ -19,7 +19,7 @@ func readBandwidth(n *node, floor bool) (*bandwidth, error) {
 		name string
 		to   **rate
 	}{{"inbound", &b.in}, {"outbound", &b.out}} {
-		all := n.all(side.name)
+		all := n.All(side.name)
 		if len(all) > 1 {
 			return nil, liberr.New(liberr.FromNone, liberr.XMLDetail, "Only one child <%s> element allowed", side.name)
 		}
@@ -46,19 +46,19 @@ func readBandwidth(n *node, floor bool) (*bandwidth, error) {
 
 func readRate(n *node) (*rate, error) {
 	r := &rate{}
-	_, average := n.attr("average")
-	_, floor := n.attr("floor")
+	_, average := n.Lookup("average")
+	_, floor := n.Lookup("floor")
 	if !average && !floor {
 		return nil, liberr.New(liberr.FromNone, liberr.XMLDetail, "Missing mandatory average or floor attributes")
 	}
-	if _, peak := n.attr("peak"); (peak || n.get("burst") != "") && !average {
+	if _, peak := n.Lookup("peak"); (peak || n.Get("burst") != "") && !average {
 		return nil, liberr.New(liberr.FromNone, liberr.XMLDetail, "'peak' and 'burst' require 'average' attribute")
 	}
 	for _, f := range []struct {
 		name string
 		to   *uint64
 	}{{"average", &r.average}, {"peak", &r.peak}, {"burst", &r.burst}, {"floor", &r.floor}} {
-		text, ok := n.attr(f.name)
+		text, ok := n.Lookup(f.name)
 		if !ok {
 			continue
 		}
@@ -112,12 +112,12 @@ func readVLAN(n *node) (*vlan, error) {
 		return nil, nil
 	}
 	v := &vlan{native: -1}
-	tags := n.all("tag")
+	tags := n.All("tag")
 	if len(tags) == 0 {
 		return nil, plainXML("missing tag id - each <vlan> must have at least one <tag id='n'/> subelement")
 	}
 	for i, t := range tags {
-		id, given, err := t.number("id", 32)
+		id, given, err := numberOf(t, "id", 32)
 		if err != nil {
 			return nil, err
 		}
@@ -127,7 +127,7 @@ func readVLAN(n *node) (*vlan, error) {
 		if id > 4095 {
 			return nil, plainXML("vlan tag id %d too large (maximum 4095)", id)
 		}
-		mode, err := t.oneOf("nativeMode", "tagged", "untagged")
+		mode, err := oneOf(t, "nativeMode", "tagged", "untagged")
 		if err != nil {
 			return nil, err
 		}
@@ -140,7 +140,7 @@ func readVLAN(n *node) (*vlan, error) {
 		v.tags = append(v.tags, uint32(id))
 	}
 	v.trunk = len(tags) > 1
-	if t, ok := n.attr("trunk"); ok {
+	if t, ok := n.Lookup("trunk"); ok {
 		switch {
 		case strings.EqualFold(t, "yes"):
 			v.trunk = true
@@ -188,7 +188,7 @@ func readVPort(n *node, wantType bool) (*vport, error) {
 		return nil, nil
 	}
 	v := &vport{}
-	typ, ok := n.attr("type")
+	typ, ok := n.Lookup("type")
 	if !ok && wantType {
 		return nil, plainXML("missing required virtualport type")
 	}
@@ -196,13 +196,13 @@ func readVPort(n *node, wantType bool) (*vport, error) {
 		return nil, plainUnsupported("unknown virtualport type %s", typ)
 	}
 	v.typ = typ
-	p := n.kid("parameters")
+	p := n.Kid("parameters")
 	for _, f := range []struct {
 		name, of string
 		to       **uint64
 		max      uint64
 	}{{"managerid", "of", &v.manager, 0xff}, {"typeid", "for", &v.typeID, 0xffffff}, {"typeidversion", "of", &v.typeVersion, 0xff}} {
-		text, ok := p.attr(f.name)
+		text, ok := p.Lookup(f.name)
 		if !ok {
 			continue
 		}
@@ -219,7 +219,7 @@ func readVPort(n *node, wantType bool) (*vport, error) {
 		name string
 		to   **protocol.UUID
 	}{{"instanceid", &v.instance}, {"interfaceid", &v.ifaceID}} {
-		text, ok := p.attr(f.name)
+		text, ok := p.Lookup(f.name)
 		if !ok {
 			continue
 		}
@@ -229,7 +229,7 @@ func readVPort(n *node, wantType bool) (*vport, error) {
 		}
 		*f.to = &id
 	}
-	v.profile = p.get("profileid")
+	v.profile = p.Get("profileid")
 	if len(v.profile) >= 40 {
 		return nil, plainXML("profileid parameter too long")
 	}
@@ -295,13 +295,13 @@ func readPCI(n *node) (*pciAddr, error) {
 		to   *uint32
 		max  uint64
 	}{{"domain", &a.domain, 0xffff}, {"bus", &a.bus, 0xff}, {"slot", &a.slot, 0x1f}, {"function", &a.function, 7}} {
-		text, ok := n.attr(f.name)
+		text, ok := n.Lookup(f.name)
 		if !ok {
 			continue
 		}
 		v, err := strconv.ParseUint(text, 0, 32)
 		if err != nil {
-			return nil, badAttr(n, f.name, text, wantsNumber)
+			return nil, n.BadValue(f.name, text, wantsNumber)
 		}
 		if v > f.max {
 			return nil, plainXML("Invalid PCI address %s='0x%x', must be <= 0x%X", f.name, v, f.max)

@@ -7,8 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// metadata is the child of the root whose content is kept as it is.
+// metadata is the element whose content is kept as it is: a child of the root, or of the root's child in a file that has more
+// than the definition.
 const metadata = "metadata"
+
+// kept tells whether what comes next is kept as it is.
+func (sc *scanner) kept() bool {
+	return sc.keep || len(sc.open) > 1 && sc.open[1].Name == metadata || len(sc.open) > 2 && sc.open[2].Name == metadata
+}
 
 // binding is a namespace that an open element declares.
 type binding struct {
@@ -25,7 +31,7 @@ func (sc *scanner) root() (*Node, *SyntaxError) {
 	t := texts{sc: sc}
 	for len(sc.open) > 0 {
 		n := sc.open[len(sc.open)-1]
-		kept := sc.keep || len(sc.open) >= 2 && sc.open[1].Name == metadata
+		kept := sc.kept()
 		start := sc.pos
 		switch {
 		case sc.pos == len(sc.s):

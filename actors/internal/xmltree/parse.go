@@ -34,7 +34,7 @@ func (r Reader) Read(doc string) (*Node, error) {
 	return root, nil
 }
 
-// Scan reads a document. Below a child <metadata> of the root everything is kept as it was written, comments too.
+// Scan reads a document. Below <metadata> of the root or its child everything is kept as it was written, comments too.
 func Scan(doc string) (*Node, *SyntaxError) { return scan(doc, false) }
 
 // scan is Scan; with keep everything is kept everywhere, blanks too.

@@ -96,6 +96,11 @@ func TestMetadataIsKeptAsItWas(t *testing.T) {
 		if b.String() != want {
 			t.Errorf("%s\nbecame %q\nwant   %q", in, b.String(), want)
 		}
+		b.Reset()
+		tree(t, "<networkstatus><network><metadata>"+in+"</metadata></network></networkstatus>").Kid("network/metadata").Kids[0].Dump(&b, 0)
+		if b.String() != want {
+			t.Errorf("in a status file %s\nbecame %q", in, b.String())
+		}
 	}
 }
 
