@@ -49,8 +49,16 @@ func daemonCommand(name string, code *supervisors.ExitCode) *cobra.Command {
 	}
 	f.StringVar(&o.Root, "root", "", "prefix of all paths and sockets")
 	f.StringArrayVar(&o.Foreign, "foreign", nil, "driver that libvirt's own daemon serves: NAME or NAME=SOCKET (repeatable)")
+	metricsFlags(cmd, &o)
 	f.BoolVar(&o.Faults, "allow-faults", false, "obey `virtree fault`: for tests")
 	return cmd
+}
+
+// metricsFlags say where figures are scraped by TCP.
+func metricsFlags(cmd *cobra.Command, o *actors.Options) {
+	f := cmd.Flags()
+	f.StringVar(&o.Metrics, "metrics", "", "serve metrics by HTTP at this address (127.0.0.1:9177), too")
+	f.BoolVar(&o.MetricsRemote, "metrics-allow-remote", false, "the address may be reached from other hosts")
 }
 
 // run is a daemon in the foreground.

@@ -37,6 +37,7 @@ func runCommand(code *supervisors.ExitCode) *cobra.Command {
 	f.StringVar(&o.Root, "root", "", "prefix of all paths and sockets")
 	f.BoolVarP(&o.Listen, "listen", "l", false, "listen for TCP/IP connections")
 	f.StringArrayVar(&o.Foreign, "foreign", nil, "driver that libvirt's own daemon serves: NAME or NAME=SOCKET (repeatable)")
+	metricsFlags(cmd, &o)
 	f.BoolVar(&o.Faults, "allow-faults", false, "obey `virtree fault`: for tests")
 	f.BoolVarP(&quiet, "quiet", "q", false, "log warnings and errors only")
 	return cmd

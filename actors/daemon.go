@@ -14,6 +14,7 @@ import (
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
+	"virtree/actors/internal/metrics"
 	"virtree/sockets"
 	"virtree/sockets/config"
 	"virtree/supervisors"
@@ -35,7 +36,11 @@ type Options struct {
 	Faults   bool     // obey `virtree fault`
 	Verbose  bool     // log at least what an operator wants to know, not warnings only
 	Detached bool     // nobody reads what it writes to its terminal
-	Ready    func()   // told once when all serves; may be nil
+	Metrics  string   // address of TCP scrapes; "" leaves it to the configuration
+
+	MetricsRemote bool // the address may be one that other hosts reach
+
+	Ready func() // told once when all serves; may be nil
 }
 
 // daemon is one running process.
@@ -57,6 +62,11 @@ type daemon struct {
 	foreign foreigners
 	lock    *os.File
 	clients atomic.Pointer[[]*client.Figures] // of the servers, once they are there
+
+	name        string          // of the process among those of the tree: "libvirtd", "root", "qemu"
+	sources     metrics.Sources // what there is to scrape
+	stuck, back atomic.Uint64   // the watchdog's reports, and actors that came back
+	scraper     *scraper        // nil until it serves
 }
 
 // Run is a daemon from start to end; its result is the process's exit code.
@@ -115,6 +125,7 @@ func (d *daemon) start() error {
 	} else if len(d.kind.spec) == 1 {
 		name = d.kind.spec[0].Name
 	}
+	d.name = name
 	if err := d.startSystem(name, act); err != nil {
 		return err
 	}
@@ -122,6 +133,9 @@ func (d *daemon) start() error {
 		return err
 	}
 	if err := d.startInspector(); err != nil {
+		return err
+	}
+	if err := d.scraper.listen(); err != nil {
 		return err
 	}
 	if d.opts.Split {
@@ -182,7 +196,7 @@ func (d *daemon) startSystem(name string, act *sockets.Activation) error {
 
 // startTree starts the branches: in this process, or each in its own.
 func (d *daemon) startTree() error {
-	d.env = &branch.Env{Paths: d.paths, Log: d.log, Branch: d.branch, Hold: d.idle.Hold, Faults: d.opts.Faults}
+	d.env = &branch.Env{Paths: d.paths, Log: d.log, Branch: d.branch, Hold: d.idle.Hold, Figures: &d.sources, Faults: d.opts.Faults}
 	o := supervisors.Options{
 		Spec: d.kind.spec, Log: d.logs.Logger("supervisor"),
 		New: func(b supervisors.Branch) (*actor.Props, error) {
@@ -206,6 +220,8 @@ func (d *daemon) startTree() error {
 	}
 	d.tree = tree
 	dog := &kit.Watchdog{System: d.system, Log: d.logs.Logger("watchdog"), MaxAbandoned: maxAbandoned}
+	dog.OnSlow = func(kit.Stuck) { d.stuck.Add(1) }
+	dog.OnBack = func(kit.Stuck) { d.back.Add(1) }
 	dog.OnTooMany = func(n int) {
 		if len(d.kind.spec) == 1 && !d.opts.Split {
 			// A process with one branch is cheap to replace: its guests are adopted by the next one.
@@ -266,6 +282,9 @@ func (d *daemon) serving() {
 
 // close ends what outlives the tree.
 func (d *daemon) close() {
+	if d.scraper != nil {
+		d.scraper.close()
+	}
 	if d.set != nil {
 		_ = d.set.Close()
 	}

@@ -108,9 +108,12 @@ func (d *daemon) startInspector() error {
 		look.daemon = "virtree"
 	}
 	figures := newFigures() // they count from the start of the process, whatever happens to the actor
+	figures.sources = &d.sources
+	d.enterFigures()
 	_, err := d.system.Root.SpawnNamed(kit.Props(func() actor.Actor {
 		return &inspector{look: look, faults: d.opts.Faults, log: d.log, figures: figures}
 	}, kit.Kind("inspector")), InspectorName)
+	d.scraper = newScraper(d, look, figures)
 	return err
 }
 

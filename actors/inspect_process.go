@@ -77,6 +77,12 @@ type lookout struct {
 var born = time.Now()
 
 func (l lookout) see() (seen, error) {
+	p := l.process()
+	b, err := json.Marshal(p)
+	return seen{p, b}, err
+}
+
+func (l lookout) process() *Process {
 	p := &Process{
 		Daemon: l.daemon, State: "running", Faults: l.faults, Revision: revision(),
 		PID: os.Getpid(), Uptime: time.Since(born).Seconds(), Goroutines: runtime.NumGoroutine(),
@@ -94,8 +100,7 @@ func (l lookout) see() (seen, error) {
 		p.CPU = time.Duration(use.Utime.Nano() + use.Stime.Nano()).Seconds()
 		p.Wakeups = uint64(use.Nvcsw)
 	}
-	b, err := json.Marshal(p)
-	return seen{p, b}, err
+	return p
 }
 
 // branchOfDriver are the branches that serve drivers under another name.

@@ -64,6 +64,11 @@ type Daemon struct {
 	// Not libvirt's: drivers that its own daemons serve for this one, "network" or "network=/path/to/socket".
 	ForeignDrivers []string // foreign_drivers
 
+	// Not libvirt's either: where the daemon's figures are scraped by TCP, "127.0.0.1:9177"; "" is nowhere. Other than
+	// loopback addresses have to be allowed.
+	MetricsListen      string // metrics_listen
+	MetricsAllowRemote bool   // metrics_allow_remote
+
 	// virtlogd.conf
 	LogMaxSize, LogMaxBackups, LogMaxAgeDays uint64 // max_size, max_backups, max_age_days
 }
@@ -116,7 +121,8 @@ func (d *Daemon) apply(f *File) error {
 		f.auth("auth_unix_rw", &d.AuthUnixRW), f.auth("auth_unix_ro", &d.AuthUnixRO),
 		f.auth("auth_tcp", &d.AuthTCP), f.auth("auth_tls", &d.AuthTLS), f.Uint("tcp_min_ssf", &d.TCPMinSSF),
 		f.String("unix_sock_group", &d.SockGroup), f.String("unix_sock_dir", &d.SockDir),
-		f.Strings("access_drivers", false, &d.AccessDrivers), f.Strings("foreign_drivers", false, &d.ForeignDrivers), f.Strings("sasl_allowed_username_list", false, &d.SASLAllowed),
+		f.Strings("access_drivers", false, &d.AccessDrivers), f.Strings("foreign_drivers", false, &d.ForeignDrivers),
+		f.String("metrics_listen", &d.MetricsListen), f.Bool("metrics_allow_remote", &d.MetricsAllowRemote), f.Strings("sasl_allowed_username_list", false, &d.SASLAllowed),
 		f.tlsFiles(d), f.Bool("tls_no_sanity_certificate", &d.TLSNoSanity), f.Bool("tls_no_verify_certificate", &d.TLSNoVerify),
 		f.Strings("tls_allowed_dn_list", false, &d.TLSAllowedDNs), f.String("tls_priority", &d.TLSPriority),
 		f.limits("", &d.Server), f.limits("admin_", &d.Admin),

@@ -38,6 +38,11 @@ func (p Paths) ActorSocket(branch string) string {
 // ActorDir is the folder of the actor sockets; only its owner may enter it.
 func (p Paths) ActorDir() string { return filepath.Join(p.run, "virtree") }
 
+// MetricsSocket is where the figures of a branch's process are scraped.
+func (p Paths) MetricsSocket(branch string) string {
+	return filepath.Join(p.ActorDir(), branch+".metrics")
+}
+
 // PIDFile is /run/virtqemud.pid; in a session it is beside the sockets.
 func (p Paths) PIDFile(daemon string) string { return filepath.Join(p.pids, daemon+".pid") }
 

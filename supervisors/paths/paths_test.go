@@ -24,6 +24,7 @@ func TestPaths(t *testing.T) {
 		{"daemon log", sys.LogFile("virtqemud"), "/var/log/libvirt/virtqemud.log"},
 		{"configuration", sys.ConfFile("virtqemud"), "/etc/libvirt/virtqemud.conf"},
 		{"actor socket", sys.ActorSocket("qemu"), "/run/libvirt/virtree/qemu.sock"},
+		{"metrics socket", sys.MetricsSocket("qemu"), "/run/libvirt/virtree/qemu.metrics"},
 		{"domain definitions", sys.DriverConfig("qemu"), "/etc/libvirt/qemu"},
 		{"network definitions are below qemu", sys.Autostart("network"), "/etc/libvirt/qemu/networks/autostart"},
 		{"status XML", sys.DriverRun("qemu"), "/run/libvirt/qemu"},
