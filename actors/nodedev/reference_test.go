@@ -99,7 +99,7 @@ func TestGoldenIsLibvirtds(t *testing.T) {
 	}
 	got := reference(t, hardware(t), `
 for c in `+strings.Join(caps, " ")+`; do echo "--- $c:"; virsh -q nodedev-list --cap $c; done
-virsh -q "$(for d in $(virsh -q nodedev-list); do echo "echo '--- $d' ; nodedev-dumpxml $d ;"; done)"`)
+virsh "$(for d in $(virsh -q nodedev-list); do echo "echo '--- $d' ; nodedev-dumpxml $d ;"; done)"`)
 	if *update {
 		if err := os.WriteFile(goldenHardware, []byte(got), 0o644); err != nil {
 			t.Error(err)
