@@ -29,6 +29,9 @@ func ReadConfig(path string) (Config, error) {
 			return c, get
 		}
 	}
+	if c.TLS, err = readTLS(f); err != nil {
+		return c, err
+	}
 	c.PortMin, c.PortMax, c.MaxQueued = int(minPort), int(maxPort), int(queued)
 	return c, nil
 }

@@ -15,7 +15,7 @@ import (
 	"virtree/wire/virt"
 )
 
-// secrets gets the values that images need, and keeps them as QEMU will see them: encrypted with the guest's master key, so
+// secrets gets the values that images and the keys of certificates need, and keeps them as QEMU will see them: encrypted with the guest's master key, so
 // that none stands on a command line, in a log, or in a monitor's record.
 func (p *launchPlan) secrets(ctx context.Context, wanted []command.SecretWanted) error {
 	if len(wanted) == 0 {
@@ -70,8 +70,13 @@ func (s *shared) secretValue(ctx context.Context, w *command.SecretWanted) ([]by
 
 // usageOf is the kind of secret that a use wants.
 func usageOf(w *command.SecretWanted) int32 {
-	if w.Use == command.SecretEncryption {
+	switch w.Use {
+	case command.SecretEncryption:
 		return virt.SecretUsageTypeVolume
+	case command.SecretTLS:
+		return virt.SecretUsageTypeTLS
+	case command.SecretTPM:
+		return virt.SecretUsageTypeVtpm
 	}
 	switch w.Type {
 	case "ceph":

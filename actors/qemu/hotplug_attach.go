@@ -207,7 +207,8 @@ func (p *plugging) plan(ctx context.Context, undo *kit.Undo, kind, alias string)
 		return err
 	}
 	if d, ok := one.device.(*libvirtxml.DomainDisk); ok {
-		if err := p.host.secrets(ctx, command.SecretsOfDisk(d)); err != nil {
+		p.host.drv.settleDisk(d)
+		if err := p.host.secrets(ctx, append(command.SecretsOfDisk(d), command.TLSSecretsOfDisk(d, &p.host.rt)...)); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"virtree/actors/internal/kit"
+	"virtree/actors/qemu/command"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
@@ -34,6 +35,12 @@ func (one *piece) line() (*libvirtxml.DomainChardevSource, *libvirtxml.DomainCha
 // daemon writes for it.
 func (p *plugging) openLine(ctx context.Context, undo *kit.Undo, one *piece) error {
 	src, log := one.line()
+	p.host.drv.settleLine(src)
+	if src != nil && src.TCP != nil && src.TCP.TLS == "yes" {
+		if err := p.host.secrets(ctx, command.TLSSecretsOfLine(one.name(), &p.host.rt)); err != nil {
+			return err
+		}
+	}
 	if src != nil && src.UNIX != nil && mode(src.UNIX.Mode) == "bind" && src.UNIX.Path != "" {
 		f, err := p.listen(undo, src.UNIX.Path)
 		if err != nil {

@@ -27,6 +27,7 @@ func (j *deviceJob) hostSide(def *libvirtxml.Domain) *launchPlan {
 		LibDir: j.dir, ChannelDir: filepath.Join(lib, "channel", "target", "domain-"+short), RAMDir: filepath.Join(lib, "ram", short),
 		NICs: map[string]command.NIC{},
 	}
+	j.drv.tlsRuntime(&p.rt)
 	return p
 }
 

@@ -73,7 +73,8 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 		}
 	}
 	command.AssignNodes(p.def)
-	if err := p.secrets(ctx, command.SecretsOf(p.def)); err != nil {
+	p.drv.tlsRuntime(&p.rt)
+	if err := p.secrets(ctx, append(command.SecretsOf(p.def), command.TLSSecrets(p.def, &p.rt)...)); err != nil {
 		return nil, err
 	}
 	if p.from != nil && !p.from.fromSnapshot {
@@ -145,6 +146,7 @@ func (p *launchPlan) complete(context.Context, *kit.Undo) error {
 	}
 	p.def.CPU = cpu
 	p.listenAddresses()
+	p.drv.settleTLS(p.def)
 	p.drives()
 	// Compat: libvirt shows where in the control groups a guest is, and always says so.
 	if p.def.Resource == nil && !p.drv.env.Paths.Session {

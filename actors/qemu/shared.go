@@ -46,6 +46,7 @@ type Config struct {
 	VNCListen                                             string
 	VNCPassword                                           string
 	SpiceListen                                           string
+	TLS                                                   tlsUses
 	PortMin                                               int
 	PortMax                                               int
 	User, Group                                           string // whom guests run as; "" leaves it to findGuestUser

@@ -13,6 +13,7 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
+	"virtree/actors/internal/disk"
 	"virtree/actors/internal/kit"
 	"virtree/actors/qemu/command"
 	"virtree/wire/liberr"
@@ -66,10 +67,30 @@ func (p *launchPlan) startTPM(ctx context.Context, t *libvirtxml.DomainTPM, undo
 	if version == "2.0" {
 		two = []string{"--tpm2"}
 	}
+	var keys []*os.File // the passphrase, for each option that reads one
+	if e := t.Backend.Emulator.Encryption; e != nil {
+		var err error
+		if keys, err = p.tpmPassphrase(ctx, e.Secret); err != nil {
+			return "", err
+		}
+		defer func() {
+			for _, f := range keys {
+				_ = f.Close()
+			}
+		}()
+	}
 	if empty(state) {
 		args := append([]string{"--tpm-state", state, "--vmid", p.name + ":" + p.uuid.String(), "--logfile", log,
 			"--createek", "--create-ek-cert", "--create-platform-cert", "--lock-nvram", "--not-overwrite"}, two...)
-		if out, err := exec.CommandContext(ctx, "swtpm_setup", args...).CombinedOutput(); err != nil {
+		if keys != nil {
+			if err := rewind(keys); err != nil {
+				return "", err
+			}
+			args = append(args, "--pwdfile-fd", "3", "--cipher", tpmCipher)
+		}
+		setup := exec.CommandContext(ctx, "swtpm_setup", args...)
+		setup.ExtraFiles = keys
+		if out, err := setup.CombinedOutput(); err != nil {
 			_ = os.RemoveAll(state)
 			if errors.Is(err, exec.ErrNotFound) {
 				return "", liberr.New(liberr.FromQemu, liberr.ConfigUnsupported, "Unable to find 'swtpm_setup' binary in $PATH")
@@ -82,11 +103,53 @@ func (p *launchPlan) startTPM(ctx context.Context, t *libvirtxml.DomainTPM, undo
 	_ = os.Remove(socket)
 	args := append([]string{"socket", "--ctrl", "type=unixio,path=" + socket + ",mode=0600", "--tpmstate", "dir=" + state + ",mode=0600",
 		"--log", "file=" + log, "--terminate", "--pid", "file=" + pidfile, "--daemon"}, two...)
-	if out, err := exec.CommandContext(ctx, "swtpm", args...).CombinedOutput(); err != nil {
+	if keys != nil {
+		if err := rewind(keys); err != nil {
+			return "", err
+		}
+		args = append(args, "--key", "pwdfd=3,mode="+tpmCipher, "--migration-key", "pwdfd=4,mode="+tpmCipher)
+	}
+	swtpm := exec.CommandContext(ctx, "swtpm", args...)
+	swtpm.ExtraFiles = keys
+	if out, err := swtpm.CombinedOutput(); err != nil {
 		return "", liberr.New(liberr.FromQemu, liberr.InternalError, "swtpm died unexpectedly: %s", strings.TrimSpace(string(out))).WithCause(err)
 	}
 	undo.Add("end the TPM", func(context.Context) error { stopTPM(p.drv, p.name); return nil })
 	return socket, nil
+}
+
+// tpmCipher is how swtpm encrypts the state of a TPM that has a secret.
+const tpmCipher = "aes-256-cbc"
+
+// tpmPassphrase puts the value of a secret where swtpm reads it: two files in memory, since each option reads one to its
+// end and closes it.
+func (p *launchPlan) tpmPassphrase(ctx context.Context, id string) (files []*os.File, err error) {
+	value, err := p.drv.secretValue(ctx, &command.SecretWanted{Use: command.SecretTPM, UUID: id})
+	if err != nil {
+		return nil, err
+	}
+	defer clear(value)
+	for range 2 {
+		f, err := disk.Unnamed("secret", value)
+		if err != nil {
+			for _, f := range files {
+				_ = f.Close()
+			}
+			return nil, liberr.System(liberr.FromQemu, err, "failed to open secret file for write")
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// rewind has the next program read the files from their start: their position is shared with the one before.
+func rewind(files []*os.File) error {
+	for _, f := range files {
+		if _, err := f.Seek(0, 0); err != nil {
+			return liberr.System(liberr.FromQemu, err, "cannot rewind the passphrase of the TPM")
+		}
+	}
+	return nil
 }
 
 func (p *launchPlan) tpmName() string { return p.name + "-swtpm" }

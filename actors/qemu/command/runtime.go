@@ -109,7 +109,7 @@ type SpiceServer struct {
 type TLS struct {
 	Dir        string
 	VerifyPeer bool
-	SecretID   string // object id of the key's password
+	SecretUUID string // the secret that the key is encrypted with; "" for a plain key
 }
 
 // SecretObject is the id of the object that all other secrets are encrypted with.

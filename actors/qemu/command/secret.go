@@ -34,6 +34,8 @@ const (
 	SecretAuth SecretUse = iota
 	SecretEncryption
 	SecretCookie
+	SecretTLS
+	SecretTPM
 )
 
 func encryptionSecret(node uint) string { return FormatNode(node) + "-encryption-secret0" }

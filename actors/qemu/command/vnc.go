@@ -45,7 +45,7 @@ func (b *builder) vnc(g *libvirtxml.DomainGraphic) error {
 		k.set("password", "on")
 	}
 	if b.rt.VNC.TLS.Dir != "" {
-		id, err := b.tlsServer("vnc-tls-creds0", b.rt.VNC.TLS)
+		id, err := b.tlsCreds(vncTLS, tlsSecret(vncTLS), b.rt.VNC.TLS, "server")
 		if err != nil {
 			return err
 		}

@@ -8,8 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"virtree/actors/internal/disk"
 	"virtree/actors/storage/def"
 	"virtree/wire/liberr"
 )
@@ -61,7 +60,7 @@ func (i *imaging) secret(ctx context.Context, v *def.Volume) (id string, err err
 		return "", err
 	}
 	defer clear(value)
-	f, err := unnamed(value)
+	f, err := disk.Unnamed("secret", value)
 	if err != nil {
 		return "", liberr.System(from, err, "failed to open secret file for write")
 	}
@@ -69,23 +68,6 @@ func (i *imaging) secret(ctx context.Context, v *def.Volume) (id string, err err
 	i.files = append(i.files, f)
 	i.objects = append(i.objects, "--object", fmt.Sprintf("secret,id=%s,file=/dev/fd/%d", id, 2+len(i.files)))
 	return id, nil
-}
-
-// unnamed is a file in memory that only its descriptors lead to.
-func unnamed(content []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate("secret", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), "secret")
-	if err = unix.Fchmod(fd, 0o600); err == nil {
-		_, err = f.Write(content)
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
 }
 
 // slowClock is what qemu-img says when it could not measure how long a key takes to derive, on a busy machine. The next
