@@ -33,6 +33,7 @@
 // # The verdict
 //
 // A fault is contained when no call outside the faulty object failed, no event was lost, no other guest ended, and the 99th
-// percentile of the others' calls and of keepalive is within Limits.Ratio times that of the quiet windows, or below a floor
-// that is noise. A row whose fault takes a branch with it measures the other branches; see Row.inside.
+// percentile of the others' calls and of keepalive is within Limits.Ratio times that of the quiet windows just before, or of all
+// quiet windows of that system in the run where those were worse, or below a floor that is noise. The first row makes no fault
+// at all, and shows what the machine does by itself. A row whose fault takes a branch with it measures the other branches; see Row.inside.
 package isolation

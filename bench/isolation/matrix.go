@@ -55,7 +55,10 @@ func inject(kind string, lasts time.Duration, times int) *actors.MakeFault {
 	return &actors.MakeFault{Kind: kind, For: lasts, Times: times}
 }
 
-const second = time.Second
+const (
+	second  = time.Second
+	lasting = 1500 * time.Millisecond // as long as a fault is watched
+)
 
 // chapter names what its rows have in common, and says it in a few words.
 func chapter(name, about string, rows ...Row) []Row {
@@ -92,19 +95,19 @@ var Matrix = slices.Concat(
 		Row{Name: "stalled 1 s", Place: InQEMU, Where: ours, Order: inject("stall", second, 1)},
 		Row{Name: "stalled 1 s", Place: InNet, Where: ours, Order: inject("stall", second, 1)},
 		Row{Name: "stalled 1 s", Place: InProxy, Where: split, Order: inject("stall", second, 1)},
-		Row{Name: "stalled 10 s", Place: InDomain, Where: ours, Order: inject("stall", 10*second, 1)},
+		Row{Name: "stalled 10 s", Place: InDomain, Where: ours, Order: inject("stall", 10*second, 1), Window: 11 * second},
 		Row{Name: "stalled for ever", Place: InDomain, Where: ours, Order: inject("stall", 0, 1)},
 		Row{Name: "stalled for ever", Place: InPool, Where: ours, Order: inject("stall", 0, 1)},
 		Row{Name: "stalled for ever", Place: InNetwork, Where: ours, Order: inject("stall", 0, 1)},
-		Row{Name: "endless loop, 2 s", Place: InDomain, Where: ours, Order: inject("spin", 2*second, 1), Smoke: true},
-		Row{Name: "endless loop, 2 s", Place: InPool, Where: ours, Order: inject("spin", 2*second, 1)},
-		Row{Name: "endless loop, 2 s", Place: InNetwork, Where: ours, Order: inject("spin", 2*second, 1)},
+		Row{Name: "endless loop, 1.5 s", Place: InDomain, Where: ours, Order: inject("spin", lasting, 1), Smoke: true},
+		Row{Name: "endless loop, 1.5 s", Place: InPool, Where: ours, Order: inject("spin", lasting, 1)},
+		Row{Name: "endless loop, 1.5 s", Place: InNetwork, Where: ours, Order: inject("spin", lasting, 1)},
 	),
 	chapter("Leaks and descriptors", "what is taken and not given back, or given back twice",
-		Row{Name: "256 MiB taken", Place: InDomain, Where: ours, Order: inject("alloc", 2*second, 256)},
-		Row{Name: "256 MiB taken", Place: InNetwork, Where: ours, Order: inject("alloc", 2*second, 256)},
-		Row{Name: "10,000 goroutines leaked", Place: InDomain, Where: ours, Order: inject("goroutines", 2*second, 10_000)},
-		Row{Name: "1,000 descriptors leaked", Place: InDomain, Where: ours, Order: inject("descriptors", 2*second, 1_000)},
+		Row{Name: "256 MiB taken", Place: InDomain, Where: ours, Order: inject("alloc", lasting, 256)},
+		Row{Name: "256 MiB taken", Place: InNetwork, Where: ours, Order: inject("alloc", lasting, 256)},
+		Row{Name: "10,000 goroutines leaked", Place: InDomain, Where: ours, Order: inject("goroutines", lasting, 10_000)},
+		Row{Name: "1,000 descriptors leaked", Place: InDomain, Where: ours, Order: inject("descriptors", lasting, 1_000)},
 		Row{Name: "a file closed twice", Place: InDomain, Where: ours, Order: inject("closefd", 0, 100)},
 		Row{Name: "another's connection closed", Place: InDomain, Where: ours, Outside: outSteal},
 	),

@@ -33,7 +33,10 @@ type Cell struct {
 	Recovery     float64  `json:"recovery_ms"` // the longest of the rounds; -1: not while it was watched; -2: does not apply
 	Memory       int64    `json:"memory_kib"`  // of the daemons, before
 	MemoryPeak   int64    `json:"memory_peak_kib"`
-	Ratio        float64  `json:"ratio"` // the worst of calls and keepalive: p99 to quiet p99
+	Ratio        float64  `json:"ratio"`           // the worst of calls and keepalive: p99 to quiet p99
+	Broke        string   `json:"broke,omitempty"` // the group that suffered most beyond the limit
+	BrokeBy      float64  `json:"broke_by,omitempty"`
+	Limit        float64  `json:"limit_ms"` // what the p99 of calls may be
 	Contained    bool     `json:"contained"`
 	Reasons      []string `json:"reasons,omitempty"` // why not
 	Noted        string   `json:"noted,omitempty"`
@@ -199,10 +202,24 @@ func percentile(sorted []int64, q float64) float64 {
 	return math.Round(float64(sorted[max(i, 0)])/1e3) / 1e3
 }
 
-// judge sums up and decides.
-func (c *Cell) judge(l Limits) {
+// usually is the p99 of each group in all quiet windows of a system, in milliseconds.
+func usually(cells []*Cell) map[string]float64 {
+	all := map[string]float64{}
+	for _, g := range groups {
+		var quiet []int64
+		for _, c := range cells {
+			quiet = append(quiet, c.quiet[g]...)
+		}
+		all[g] = stats(quiet, 0).P99
+	}
+	return all
+}
+
+// judge sums up and decides. What is quiet is what was quiet just before or what is usual for the system in this run,
+// whichever is more: a second has too few calls for its p99 to be one number.
+func (c *Cell) judge(l Limits, usual map[string]float64) {
 	c.Quiet, c.Fault = map[string]Stats{}, map[string]Stats{}
-	c.Reasons, c.Ratio = nil, 0
+	c.Reasons, c.Ratio, c.Broke, c.BrokeBy = nil, 0, "", 0
 	say := func(format string, args ...any) { c.Reasons = append(c.Reasons, fmt.Sprintf(format, args...)) }
 	if c.Trouble != "" {
 		say("not measured: %s", c.Trouble)
@@ -222,17 +239,28 @@ func (c *Cell) judge(l Limits) {
 		if f.Calls == 0 || q.Calls == 0 {
 			continue
 		}
-		ratio := f.P99 / q.P99
+		ratio := f.P99 / max(q.P99, usual[g])
+		if g == groupCalls {
+			c.Limit = max(l.Ratio*max(q.P99, usual[g]), float64(l.Floors[g])/1e6)
+		}
 		if g == groupCalls || g == groupPing {
 			c.Ratio = max(c.Ratio, math.Round(ratio*100)/100)
 		}
 		if floor := l.Floors[g]; ratio > l.Ratio && f.P99 > float64(floor)/1e6 {
-			say("p99 of %s %s, was %s", g, millis(f.P99), millis(q.P99))
+			say("p99 of %s %s, was %s", g, millis(f.P99), millis(max(q.P99, usual[g])))
+			c.worst(g, ratio)
 		}
 	}
 	slices.Sort(c.late)
 	c.Late = percentile(c.late, 0.99)
 	c.Contained = len(c.Reasons) == 0
+}
+
+// worst keeps the group that suffered most.
+func (c *Cell) worst(group string, ratio float64) {
+	if ratio > c.BrokeBy {
+		c.Broke, c.BrokeBy = group, math.Round(ratio*10)/10
+	}
 }
 
 // millis writes a time for people.

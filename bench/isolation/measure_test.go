@@ -58,7 +58,7 @@ func TestVerdicts(t *testing.T) {
 			}
 			cell := newCell()
 			cell.add(c.row, lab.Single, probeSick, v)
-			cell.judge(Limits{Ratio: 3, Floors: map[string]time.Duration{groupCalls: ms, groupPing: ms}})
+			cell.judge(Limits{Ratio: 3, Floors: map[string]time.Duration{groupCalls: ms, groupPing: ms}}, nil)
 			if c.says == "" && !cell.Contained || c.says != "" && !strings.Contains(strings.Join(cell.Reasons, "; "), c.says) {
 				t.Errorf("contained %v: %q", cell.Contained, cell.Reasons)
 			}
@@ -78,6 +78,23 @@ func is(p *probe, name string) time.Duration {
 		return 1
 	}
 	return 0
+}
+
+func TestANoisyMachineIsNotHeldAgainstAFault(t *testing.T) {
+	calls := []*probe{{name: probeDomain, group: groupCalls}}
+	noisy, lucky := newCell(), newCell()
+	slowly := func(before, after time.Duration) func(*probe, time.Duration) (time.Duration, bool) {
+		return func(_ *probe, at time.Duration) (time.Duration, bool) { return pick(at, before, after), true }
+	}
+	noisy.add(Row{}, lab.Single, "", visitOf(calls, slowly(20*time.Millisecond, 20*time.Millisecond)))
+	lucky.add(Row{}, lab.Single, "", visitOf(calls, slowly(time.Millisecond, 20*time.Millisecond)))
+	usual := usually([]*Cell{noisy, lucky})
+	if lucky.judge(Limits{Ratio: 3}, usual); !lucky.Contained {
+		t.Errorf("20 ms are usual: %v", lucky.Reasons)
+	}
+	if lucky.judge(Limits{Ratio: 3}, nil); lucky.Contained || lucky.Broke != groupCalls {
+		t.Error("20 ms instead of 1 are contained")
+	}
 }
 
 func TestRecoveryEndsWithTheLastCallThatWasNotServed(t *testing.T) {
@@ -128,7 +145,7 @@ func TestThePageStandsByItself(t *testing.T) {
 	c.add(Row{}, lab.Single, "", visitOf([]*probe{{name: probeDomain, group: groupCalls}}, func(_ *probe, at time.Duration) (time.Duration, bool) {
 		return time.Millisecond, at != 300*time.Millisecond
 	}))
-	c.judge(Limits{Ratio: 3})
+	c.judge(Limits{Ratio: 3}, nil)
 	rep.Rows[0].Cells[lab.Single] = c
 	page, err := rep.page()
 	if err != nil {

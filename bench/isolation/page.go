@@ -7,7 +7,6 @@ import (
 	"html/template"
 	"math"
 	"strings"
-	"time"
 
 	"virtree/bench/internal/lab"
 )
@@ -100,33 +99,34 @@ func (rep *Report) cell(row *Result, kind lab.Kind) pageCell {
 	switch {
 	case c.Failed > 0:
 		p.Short = text(fmt.Sprintf("%d of %d calls failed", c.Failed, calls.Calls+ping.Calls+c.Fault[groupMonitor].Calls+c.Fault[groupOpen].Calls))
+	case c.Broke != "" && c.Broke != groupCalls:
+		p.Short = text(fmt.Sprintf("%s %s, ×%.1f", c.Broke, millis(c.Fault[c.Broke].P99), c.BrokeBy))
 	case calls.Calls > 0:
 		p.Short = text(fmt.Sprintf("%s, ×%.1f", millis(calls.P99), calls.P99/math.Max(c.Quiet[groupCalls].P99, 1e-3)))
 	}
-	var facts []string
+	var rows, facts []string
+	for _, g := range groups {
+		if q, f := c.Quiet[g], c.Fault[g]; f.Calls > 0 {
+			rows = append(rows, fmt.Sprintf("<tr><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>", g, millis(q.P99), millis(f.P99), millis(f.P999), millis(f.Max)))
+		}
+	}
 	fact := func(name, format string, args ...any) {
 		facts = append(facts, name+" <b>"+template.HTMLEscapeString(fmt.Sprintf(format, args...))+"</b>")
 	}
-	for _, g := range groups {
-		q, f := c.Quiet[g], c.Fault[g]
-		if f.Calls > 0 {
-			fact(g+" p99", "%s → %s", millis(q.P99), millis(f.P99))
-		}
-	}
-	fact("longest", "%s", millis(max(calls.Max, ping.Max)))
 	fact("failed", "%d", c.Failed)
 	if c.Events > 0 {
 		fact("events lost", "%d of %d", c.EventsLost, c.Events)
 	}
-	fact("guests ended", "%d", c.GuestsLost)
+	fact("guests ended", "%d of %d", c.GuestsLost, c.Guests)
 	if c.Recovery != -2 {
 		fact("recovery", "%s", c.recovered())
 	}
-	fact("memory", "%d MiB, at most %d", c.Memory>>10, c.MemoryPeak>>10)
+	fact("memory", "%d → %d MiB", c.Memory>>10, c.MemoryPeak>>10)
 	if c.Noted != "" {
 		facts = append(facts, template.HTMLEscapeString(c.Noted))
 	}
-	p.Facts = template.HTML(strings.Join(facts, " · ")) //nolint:gosec // escaped above
+	p.Facts = template.HTML("<table><tr><th></th><th>p99 before</th><th>p99</th><th>p99.9</th><th>longest</th></tr>" + strings.Join(rows, "") + "</table>" + //nolint:gosec // escaped above
+		strings.Join(facts, " · "))
 	p.Plot = rep.plot(row, c)
 	return p
 }
@@ -173,8 +173,8 @@ func (rep *Report) plot(row *Result, c *Cell) template.HTML {
 	for ms := math.Ceil(from/step) * step; ms <= to; ms += step {
 		fmt.Fprintf(&b, `<text x="%.1f" y="%g" text-anchor="middle">%gs</text>`, x(ms), plotH-5, ms/1e3)
 	}
-	if q := c.Quiet[groupCalls].P99; q > 0 {
-		y := plotY(math.Max(q*rep.Ratio*1e3, float64(rep.Floor/time.Microsecond)))
+	if c.Limit > 0 {
+		y := plotY(c.Limit * 1e3)
 		fmt.Fprintf(&b, `<path class="limit" d="M%g %.1fH%g"/>`, plotL, y, plotW-plotR)
 	}
 	var top, low, mid strings.Builder

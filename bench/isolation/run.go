@@ -35,7 +35,7 @@ type Plan struct {
 
 // Whole is the plan for figures: a quarter of an hour.
 func Whole() Plan {
-	return Plan{Systems: anyone, Rows: Matrix, Rounds: 2, Guests: 30, Quiet: second, Fault: 2 * second, Tail: 500 * time.Millisecond,
+	return Plan{Systems: anyone, Rows: Matrix, Rounds: 2, Guests: 30, Quiet: second, Fault: lasting, Tail: 300 * time.Millisecond,
 		Drain: 3 * second, Limit: 15 * time.Minute,
 		Limits: Limits{Ratio: 3, Floors: map[string]time.Duration{groupCalls: time.Millisecond, groupPing: time.Millisecond,
 			groupMonitor: 20 * time.Millisecond, groupOpen: 20 * time.Millisecond}}}
@@ -207,9 +207,16 @@ func Run(ctx context.Context, p Plan) (*Report, error) {
 			}
 		}
 	}
-	for _, res := range rep.Rows {
-		for _, c := range res.Cells {
-			c.judge(p.Limits)
+	for _, kind := range rep.Systems {
+		var cells []*Cell
+		for _, res := range rep.Rows {
+			if c := res.Cells[kind]; c != nil {
+				cells = append(cells, c)
+			}
+		}
+		usual := usually(cells)
+		for _, c := range cells {
+			c.judge(p.Limits, usual)
 		}
 	}
 	rep.Took = time.Since(began).Round(time.Second).Seconds()
