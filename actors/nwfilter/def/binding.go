@@ -1,6 +1,7 @@
 package def
 
 import (
+	"virtree/actors/internal/xmltree"
 	wire "virtree/wire/protocol"
 
 	"virtree/wire/liberr"
@@ -19,7 +20,7 @@ type Binding struct {
 
 // ParseBinding reads a document that came with a call. validate also holds it against the schema.
 func ParseBinding(doc string, validate bool) (*Binding, error) {
-	root, err := scan(doc, "filterbinding", "(nwfilterbinding_definition)")
+	root, err := reader("filterbinding", "(nwfilterbinding_definition)").Read(doc)
 	if err != nil {
 		return nil, err
 	}
@@ -33,14 +34,14 @@ func ParseBinding(doc string, validate bool) (*Binding, error) {
 
 // ParseBindingStatus reads the file of a binding.
 func ParseBindingStatus(doc string) (*Binding, error) {
-	root, err := scan(doc, "", "(nwfilterbinding_status)")
+	root, err := reader("", "(nwfilterbinding_status)").Read(doc)
 	if err != nil {
 		return nil, err
 	}
-	if root.name != "filterbindingstatus" {
-		return nil, liberr.New(from, liberr.XMLError, "unknown root element '%s' for filter binding", root.name)
+	if root.Name != "filterbindingstatus" {
+		return nil, liberr.New(from, liberr.XMLError, "unknown root element '%s' for filter binding", root.Name)
 	}
-	b := root.kid("filterbinding")
+	b := root.Kid("filterbinding")
 	if b == nil {
 		return nil, internal("filter binding status missing content")
 	}
@@ -48,20 +49,20 @@ func ParseBindingStatus(doc string) (*Binding, error) {
 }
 
 func parseBinding(n *node) (*Binding, error) {
-	b := &Binding{Port: n.kid("portdev").get("name")}
+	b := &Binding{Port: n.Kid("portdev").Get("name")}
 	if b.Port == "" {
 		return nil, internal("filter binding has no port dev name")
 	}
-	if l := n.kid("linkdev"); l != nil {
-		if b.Link = l.get("name"); b.Link == "" {
+	if l := n.Kid("linkdev"); l != nil {
+		if b.Link = l.Get("name"); b.Link == "" {
 			return nil, internal("filter binding has no link dev name")
 		}
 	}
-	owner := n.kid("owner")
-	if b.OwnerName = owner.kid("name").content(); b.OwnerName == "" {
+	owner := n.Kid("owner")
+	if b.OwnerName = owner.Kid("name").Content(); b.OwnerName == "" {
 		return nil, internal("filter binding has no owner name")
 	}
-	id := owner.kid("uuid").content()
+	id := owner.Kid("uuid").Content()
 	if id == "" {
 		return nil, internal("filter binding has no owner UUID")
 	}
@@ -69,15 +70,15 @@ func parseBinding(n *node) (*Binding, error) {
 	if b.OwnerUUID, ok = parseUUID(id); !ok {
 		return nil, internal("Unable to parse UUID '%s'", id)
 	}
-	address := n.kid("mac").get("address")
+	address := n.Kid("mac").Get("address")
 	if address == "" {
 		return nil, internal("filter binding has no MAC address")
 	}
 	if b.MAC, ok = parseMAC(address); !ok {
 		return nil, internal("Unable to parse MAC '%s'", address)
 	}
-	ref := n.kid("filterref")
-	if b.Filter = ref.get("filter"); b.Filter == "" {
+	ref := n.Kid("filterref")
+	if b.Filter = ref.Get("filter"); b.Filter == "" {
 		return nil, internal("filter binding has no filter reference")
 	}
 	b.Params = parseParams(ref)
@@ -123,13 +124,13 @@ func (w *writer) binding(b *Binding) {
 	w.depth++
 	w.line("<owner>")
 	w.depth++
-	w.line("<name>", esc(b.OwnerName), "</name>")
+	w.line("<name>", xmltree.Escape(b.OwnerName), "</name>")
 	w.line("<uuid>", b.OwnerUUID.String(), "</uuid>")
 	w.depth--
 	w.line("</owner>")
-	w.line("<portdev name='", esc(b.Port), "'/>")
+	w.line("<portdev name='", xmltree.Escape(b.Port), "'/>")
 	if b.Link != "" {
-		w.line("<linkdev name='", esc(b.Link), "'/>")
+		w.line("<linkdev name='", xmltree.Escape(b.Link), "'/>")
 	}
 	w.line("<mac address='", b.Address(), "'/>")
 	w.ref(b.Filter, b.Params)

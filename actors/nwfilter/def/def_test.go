@@ -59,7 +59,8 @@ func TestFiltersAreReadAndPrintedAsByLibvirt(t *testing.T) {
 		if strings.HasPrefix(got, "error") || known(doc) {
 			return
 		}
-		if again := outcome(strings.ReplaceAll(got, "<uuid>UUID</uuid>", ""), false); again != got {
+		// A tab in an attribute is printed as it is, and read back as a blank.
+		if again := outcome(strings.ReplaceAll(got, "<uuid>UUID</uuid>", ""), false); again != strings.ReplaceAll(got, "\t", " ") {
 			t.Errorf("%s\nread again: %s", got, again)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 	wire "virtree/wire/protocol"
 )
@@ -47,7 +48,7 @@ const maxChain = 12
 
 // ParseFilter reads a document. A missing UUID is made up. validate also holds it against the schema.
 func ParseFilter(doc string, validate bool) (*Filter, error) {
-	root, err := scan(doc, "filter", "(nwfilter_definition)")
+	root, err := reader("filter", "(nwfilter_definition)").Read(doc)
 	if err != nil {
 		return nil, err
 	}
@@ -56,20 +57,20 @@ func ParseFilter(doc string, validate bool) (*Filter, error) {
 			return nil, err
 		}
 	}
-	f := &Filter{Name: root.get("name"), Chain: RootChain}
+	f := &Filter{Name: root.Get("name"), Chain: RootChain}
 	if f.Name == "" {
 		return nil, internal("filter has no name")
 	}
-	if err := f.parseChain(root.get("chain"), root.get("priority")); err != nil {
+	if err := f.parseChain(root.Get("chain"), root.Get("priority")); err != nil {
 		return nil, err
 	}
-	if id := root.kid("uuid").content(); id == "" {
+	if id := root.Kid("uuid").Content(); id == "" {
 		f.UUID = wire.UUID(uuid.New())
 	} else if f.UUID, f.UUIDGiven = parseUUID(id); !f.UUIDGiven {
 		return nil, liberr.New(from, liberr.XMLError, "malformed uuid element")
 	}
-	for _, k := range root.kids {
-		switch k.name {
+	for _, k := range root.Kids {
+		switch k.Name {
 		case "rule":
 			r, err := parseRule(k)
 			if err != nil {
@@ -77,7 +78,7 @@ func ParseFilter(doc string, validate bool) (*Filter, error) {
 			}
 			f.Entries = append(f.Entries, Entry{Rule: r})
 		case "filterref":
-			name, ok := k.attr("filter")
+			name, ok := k.Lookup("filter")
 			if !ok { // Compat: these are libvirt's words
 				return nil, internal("rule node requires action attribute")
 			}
@@ -142,7 +143,7 @@ func checkChain(chain string) (int, error) {
 func (f *Filter) Format() string {
 	w := &writer{}
 	w.Grow(64 * (len(f.Entries) + 4))
-	w.WriteString("<filter name='" + esc(f.Name) + "' chain='" + f.Chain + "'")
+	w.WriteString("<filter name='" + xmltree.Escape(f.Name) + "' chain='" + f.Chain + "'")
 	if f.Priority != 0 {
 		w.WriteString(" priority='" + strconv.Itoa(f.Priority) + "'")
 	}

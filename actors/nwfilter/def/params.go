@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // Params are values of variables: of a binding, or of a reference to a filter. A variable with several values is a list.
@@ -13,10 +15,10 @@ type Params map[string][]string
 // parseParams reads the parameters below a filterref. Compat: what has no valid name or value is passed over in silence.
 func parseParams(n *node) Params {
 	p := Params{}
-	for _, k := range n.kids {
-		name, ok := k.attr("name")
-		value, also := k.attr("value")
-		if k.name != "parameter" || !ok || !also || !spans(name, nameChars) || value == "" || !spans(value, nameChars+".:") {
+	for _, k := range n.Kids {
+		name, ok := k.Lookup("name")
+		value, also := k.Lookup("value")
+		if k.Name != "parameter" || !ok || !also || !spans(name, nameChars) || value == "" || !spans(value, nameChars+".:") {
 			continue
 		}
 		p[name] = append(p[name], value)
@@ -27,14 +29,14 @@ func parseParams(n *node) Params {
 // ref writes a reference to a filter.
 func (w *writer) ref(filter string, p Params) {
 	if len(p) == 0 {
-		w.line("<filterref filter='", esc(filter), "'/>")
+		w.line("<filterref filter='", xmltree.Escape(filter), "'/>")
 		return
 	}
-	w.line("<filterref filter='", esc(filter), "'>")
+	w.line("<filterref filter='", xmltree.Escape(filter), "'>")
 	w.depth++
 	for _, name := range slices.Sorted(maps.Keys(p)) {
 		for _, v := range p[name] {
-			w.line("<parameter name='", esc(name), "' value='", esc(v), "'/>")
+			w.line("<parameter name='", xmltree.Escape(name), "' value='", xmltree.Escape(v), "'/>")
 		}
 	}
 	w.depth--

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -44,28 +45,28 @@ func internal(format string, args ...any) error {
 func parseRule(n *node) (*Rule, error) {
 	r := &Rule{Priority: defaultPriority}
 	var ok bool
-	if r.Action, ok = n.attr("action"); !ok {
+	if r.Action, ok = n.Lookup("action"); !ok {
 		return nil, internal("rule node requires action attribute")
 	}
 	if !slices.Contains(actions, r.Action) {
 		return nil, liberr.New(from, liberr.ConfigUnsupported, "unknown rule action attribute value")
 	}
-	if r.Direction, ok = n.attr("direction"); !ok {
+	if r.Direction, ok = n.Lookup("direction"); !ok {
 		return nil, internal("rule node requires direction attribute")
 	}
 	if !slices.Contains(directions, r.Direction) {
 		return nil, liberr.New(from, liberr.ConfigUnsupported, "unknown rule direction attribute value")
 	}
-	if p, ok := signed(n.get("priority")); ok && minPriority <= p && p <= maxPriority {
+	if p, ok := signed(n.Get("priority")); ok && minPriority <= p && p <= maxPriority {
 		r.Priority = p
 	}
-	s := n.get("statematch")
+	s := n.Get("statematch")
 	r.NoState = s == "0" || strings.EqualFold(s, "false")
-	for _, k := range n.kids {
+	for _, k := range n.Kids {
 		if r.protocol == nil {
-			r.protocol = protocols[k.name]
+			r.protocol = protocols[k.Name]
 		}
-		if r.protocol == nil || k.name != r.protocol.name {
+		if r.protocol == nil || k.Name != r.protocol.name {
 			continue
 		}
 		if err := r.parseDetails(k); err != nil {
@@ -91,9 +92,9 @@ func signed(s string) (int, bool) {
 // parseDetails reads an element of the rule's protocol; it adds to, or replaces, what earlier ones said. Compat: of
 // several bad values the last one is complained about, in the order in which libvirt knows attributes.
 func (r *Rule) parseDetails(n *node) (err error) {
-	negate := n.get("match") == "no"
+	negate := n.Get("match") == "no"
 	for at, a := range r.protocol.attrs {
-		given, ok := n.attr(a.name)
+		given, ok := n.Lookup(a.name)
 		if !ok {
 			continue
 		}
@@ -199,7 +200,7 @@ func (w *writer) rule(r *Rule) {
 		}
 		for first := i; i < len(r.items) && r.items[i].negate == r.items[first].negate; i++ {
 			w.WriteString(" " + r.protocol.attrs[r.items[i].at].name + "='")
-			w.WriteString(esc(r.items[i].value))
+			w.WriteString(xmltree.Escape(r.items[i].value))
 			w.WriteString("'")
 		}
 		w.WriteString("/>\n")

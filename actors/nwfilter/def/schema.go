@@ -120,7 +120,7 @@ var ruleGrammar = map[string]pairs{
 func checkFilter(n *node) error {
 	const whole = "Element filter failed to validate content"
 	bad := func(lines ...string) error { return schemaError("nwfilter.rng", lines...) }
-	name, ok := n.attr("name")
+	name, ok := n.Lookup("name")
 	if !ok {
 		return bad("Invalid sequence in interleave", whole)
 	}
@@ -130,16 +130,14 @@ func checkFilter(n *node) error {
 	if lines := wrongAttrs(n, pairs{"name": sAny, "chain": sChain, "priority": sPriority}); lines != nil {
 		return bad(lines...)
 	}
-	for _, k := range n.kids {
+	if hasText(n) {
+		return bad("Element filter has extra content: text")
+	}
+	for _, k := range n.Kids {
 		var lines []string
-		switch k.name {
-		case "":
-			if strings.TrimSpace(k.text) != "" {
-				return bad("Element filter has extra content: text")
-			}
-			continue
+		switch k.Name {
 		case "uuid":
-			if sUUID.MatchString(k.content()) {
+			if sUUID.MatchString(k.Content()) {
 				continue
 			}
 		case "rule":
@@ -151,9 +149,9 @@ func checkFilter(n *node) error {
 				continue
 			}
 		default:
-			return bad("Element filter has extra content: " + k.name)
+			return bad("Element filter has extra content: " + k.Name)
 		}
-		return bad(append(lines, fmt.Sprintf("Extra element %s in interleave", k.name), whole)...)
+		return bad(append(lines, fmt.Sprintf("Extra element %s in interleave", k.Name), whole)...)
 	}
 	return nil
 }
@@ -162,9 +160,9 @@ func notName(v string) string { return fmt.Sprintf("Type NCName doesn't allow va
 
 // wrongAttrs complains about the first attribute that is unknown or wrong.
 func wrongAttrs(n *node, known pairs) []string {
-	for _, a := range n.attrs {
-		if p := known[qname(a.Name)]; p == nil || !p.MatchString(a.Value) {
-			return []string{fmt.Sprintf("Invalid attribute %s for element %s", a.Name.Local, n.name)}
+	for _, a := range n.Attrs {
+		if p := known[a.Name]; p == nil || !p.MatchString(a.Value) {
+			return []string{fmt.Sprintf("Invalid attribute %s for element %s", a.Name, n.Name)}
 		}
 	}
 	return nil
@@ -172,7 +170,7 @@ func wrongAttrs(n *node, known pairs) []string {
 
 func checkRule(n *node) []string {
 	for _, name := range []string{"action", "direction"} {
-		if _, ok := n.attr(name); !ok {
+		if _, ok := n.Lookup(name); !ok {
 			return []string{"Element rule failed to validate attributes"}
 		}
 	}
@@ -184,15 +182,12 @@ func checkRule(n *node) []string {
 		return lines
 	}
 	seen := false
-	for _, k := range n.kids {
-		if k.name == "" {
-			if strings.TrimSpace(k.text) == "" {
-				continue
-			}
-			return []string{"Element rule has extra content: text"}
-		}
-		if g := ruleGrammar[k.name]; seen || g == nil || !fits(k, g) {
-			return []string{"Element rule has extra content: " + k.name}
+	if hasText(n) {
+		return []string{"Element rule has extra content: text"}
+	}
+	for _, k := range n.Kids {
+		if g := ruleGrammar[k.Name]; seen || g == nil || !fits(k, g) {
+			return []string{"Element rule has extra content: " + k.Name}
 		}
 		seen = true
 	}
@@ -200,27 +195,20 @@ func checkRule(n *node) []string {
 }
 
 func fits(n *node, g pairs) bool {
-	for _, a := range n.attrs {
-		p := g[qname(a.Name)]
+	for _, a := range n.Attrs {
+		p := g[a.Name]
 		if p == nil || !p.MatchString(a.Value) && (plain[p] || !sVariable.MatchString(a.Value)) {
 			return false
 		}
 	}
-	return strings.TrimSpace(n.content()) == "" && !hasElement(n)
+	return len(n.Kids) == 0 && !hasText(n)
 }
 
-func hasElement(n *node) bool {
-	for _, k := range n.kids {
-		if k.name != "" {
-			return true
-		}
-	}
-	return false
-}
+func hasText(n *node) bool { return strings.TrimSpace(n.Text) != "" }
 
 func checkRef(n *node) []string {
 	const whole = "Element filterref failed to validate content"
-	filter, ok := n.attr("filter")
+	filter, ok := n.Lookup("filter")
 	switch {
 	case !ok:
 		return []string{whole}
@@ -230,12 +218,14 @@ func checkRef(n *node) []string {
 	if lines := wrongAttrs(n, pairs{"filter": sAny}); lines != nil {
 		return lines
 	}
-	for _, k := range n.kids {
+	if hasText(n) {
+		return []string{"Expecting element parameter, got text", "Element filterref has extra content: text"}
+	}
+	for _, k := range n.Kids {
 		switch {
-		case k.name == "" && strings.TrimSpace(k.text) == "":
-		case k.name != "parameter":
-			return []string{"Expecting element parameter, got " + k.name, "Element filterref has extra content: " + k.name}
-		case !sParam.MatchString(k.get("name")) || !sValue.MatchString(k.get("value")) || len(k.attrs) != 2:
+		case k.Name != "parameter":
+			return []string{"Expecting element parameter, got " + k.Name, "Element filterref has extra content: " + k.Name}
+		case !sParam.MatchString(k.Get("name")) || !sValue.MatchString(k.Get("value")) || len(k.Attrs) != 2:
 			return []string{"Element parameter failed to validate attributes", "Element filterref has extra content: parameter"}
 		}
 	}
@@ -249,22 +239,19 @@ func checkBinding(n *node) error {
 		return bad(lines...)
 	}
 	seen := map[string]bool{}
-	for _, k := range n.kids {
-		if k.name == "" {
-			if strings.TrimSpace(k.text) != "" {
-				return bad("Element filterbinding has extra content: text")
-			}
-			continue
-		}
-		known := bindingGrammar[k.name]
+	if hasText(n) {
+		return bad("Element filterbinding has extra content: text")
+	}
+	for _, k := range n.Kids {
+		known := bindingGrammar[k.Name]
 		if known == nil {
-			return bad("Element filterbinding has extra content: " + k.name)
+			return bad("Element filterbinding has extra content: " + k.Name)
 		}
-		if seen[k.name] {
-			return bad("Extra element "+k.name+" in interleave", whole)
+		if seen[k.Name] {
+			return bad("Extra element "+k.Name+" in interleave", whole)
 		}
-		seen[k.name] = true
-		if lines := known(k); lines != nil && k.name == "linkdev" {
+		seen[k.Name] = true
+		if lines := known(k); lines != nil && k.Name == "linkdev" {
 			return bad("Extra element linkdev in interleave", whole)
 		} else if lines != nil {
 			return bad(lines...)
@@ -298,9 +285,9 @@ var bindingGrammar = map[string]func(*node) []string{
 
 // only checks an element that is one attribute.
 func only(n *node, name string, p pattern) []string {
-	v, ok := n.attr(name)
+	v, ok := n.Lookup(name)
 	if !ok || !p.MatchString(v) {
-		return []string{"Element " + n.name + " failed to validate attributes"}
+		return []string{"Element " + n.Name + " failed to validate attributes"}
 	}
 	return wrongAttrs(n, pairs{name: p})
 }
@@ -308,19 +295,16 @@ func only(n *node, name string, p pattern) []string {
 func checkOwner(n *node) []string {
 	const whole = "Element owner failed to validate content"
 	seen := map[string]bool{}
-	for _, k := range n.kids {
-		if k.name == "" {
-			continue
+	for _, k := range n.Kids {
+		if k.Name != "name" && k.Name != "uuid" || seen[k.Name] {
+			return []string{"Extra element " + k.Name + " in interleave", whole}
 		}
-		if k.name != "name" && k.name != "uuid" || seen[k.name] {
-			return []string{"Extra element " + k.name + " in interleave", whole}
-		}
-		seen[k.name] = true
+		seen[k.Name] = true
 	}
 	if missing := firstMissing(seen, "name", "uuid"); missing != "" {
 		return []string{nothing(missing), "Invalid sequence in interleave", whole}
 	}
-	if !sUUID.MatchString(n.kid("uuid").content()) {
+	if !sUUID.MatchString(n.Kid("uuid").Content()) {
 		return []string{"Error validating datatype string", "Element uuid failed to validate content"}
 	}
 	return nil
