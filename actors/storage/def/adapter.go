@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -31,29 +32,29 @@ func (a PCI) String() string {
 	return fmt.Sprintf("%04x:%02x:%02x.%x", a.Domain, a.Bus, a.Slot, a.Function)
 }
 
-func parseAdapter(e *element) (a *Adapter, err error) {
+func parseAdapter(e *node) (a *Adapter, err error) {
 	a = &Adapter{Type: "scsi_host"}
-	if t, ok := e.lookup("type"); ok {
+	if t, ok := e.Lookup("type"); ok {
 		if t != "scsi_host" && t != "fc_host" {
-			return nil, badAttribute("type", "adapter", t)
+			return nil, e.BadValue("type", t, "")
 		}
 		a.Type = t
 	}
 	if a.Type == "fc_host" {
 		return a, a.parseFC(e)
 	}
-	if a.Name = e.attr("name"); a.Name == "" {
-		a.Name = e.attr("parent") // what the earliest documents had
+	if a.Name = e.Get("name"); a.Name == "" {
+		a.Name = e.Get("parent") // what the earliest documents had
 	}
-	parent := e.find("parentaddr")
+	parent := e.Kid("parentaddr")
 	if parent == nil {
 		return a, nil
 	}
-	address := parent.find("address")
+	address := parent.Kid("address")
 	if address == nil {
 		return nil, badXML("Missing scsi_host PCI address element")
 	}
-	id, err := strconv.ParseUint(parent.attr("unique_id"), 10, 32)
+	id, err := strconv.ParseUint(parent.Get("unique_id"), 10, 32)
 	if err != nil {
 		return nil, badXML("Missing or invalid scsi adapter 'unique_id' value")
 	}
@@ -62,13 +63,13 @@ func parseAdapter(e *element) (a *Adapter, err error) {
 	return a, err
 }
 
-func (a *Adapter) parseFC(e *element) (err error) {
-	a.Parent = e.attr("parent")
-	if a.Managed, err = e.yesNo("managed"); err != nil {
+func (a *Adapter) parseFC(e *node) (err error) {
+	a.Parent = e.Get("parent")
+	if a.Managed, err = yesNo(e, "managed"); err != nil {
 		return err
 	}
-	a.ParentWWNN, a.ParentWWPN, a.ParentWWN = e.attr("parent_wwnn"), e.attr("parent_wwpn"), e.attr("parent_fabric_wwn")
-	a.WWNN, a.WWPN = e.attr("wwnn"), e.attr("wwpn")
+	a.ParentWWNN, a.ParentWWPN, a.ParentWWN = e.Get("parent_wwnn"), e.Get("parent_wwpn"), e.Get("parent_fabric_wwn")
+	a.WWNN, a.WWPN = e.Get("wwnn"), e.Get("wwpn")
 	for _, w := range []string{a.ParentWWNN, a.ParentWWPN, a.ParentWWN, a.WWNN, a.WWPN} {
 		if w != "" && !validWWN(w) {
 			return liberr.New(liberr.FromNone, liberr.InternalError, "Malformed wwn: %s", w)
@@ -84,7 +85,7 @@ func validWWN(s string) bool {
 	return len(s) == 16 && err == nil
 }
 
-func parsePCI(e *element) (*PCI, error) {
+func parsePCI(e *node) (*PCI, error) {
 	p := &PCI{}
 	for _, f := range []struct {
 		name  string
@@ -92,13 +93,13 @@ func parsePCI(e *element) (*PCI, error) {
 		limit uint64
 		most  string
 	}{{"domain", &p.Domain, 0xffffffff, ""}, {"bus", &p.Bus, 0xff, "='0x%x', must be <= 0xFF"}, {"slot", &p.Slot, 0x1f, "='0x%x', must be <= 0x1F"}, {"function", &p.Function, 7, "=0x%x, must be <= 7"}} {
-		text, there := e.lookup(f.name)
+		text, there := e.Lookup(f.name)
 		if !there {
 			continue
 		}
 		n, err := strconv.ParseUint(text, 0, 32)
 		if err != nil {
-			return nil, xmlError("Invalid value for attribute '%s' in element 'address': '%s'. Expected non-negative integer value", f.name, text)
+			return nil, e.BadValue(f.name, text, " Expected non-negative integer value")
 		}
 		if n > f.limit {
 			return nil, liberr.New(liberr.FromNone, liberr.XMLError, "Invalid PCI address "+f.name+f.most, n)
@@ -135,7 +136,7 @@ func (a *Adapter) format(line func(string, ...any)) {
 	var s strings.Builder
 	attr := func(name, value string) {
 		if value != "" {
-			s.WriteString(" " + name + "='" + esc(value) + "'")
+			s.WriteString(" " + name + "='" + xmltree.Escape(value) + "'")
 		}
 	}
 	if a.Type == "fc_host" {

@@ -3,6 +3,7 @@ package def
 import (
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
@@ -15,22 +16,22 @@ type Auth struct {
 	Usage          string
 }
 
-func parseAuth(e *element) (*Auth, error) {
+func parseAuth(e *node) (*Auth, error) {
 	a := &Auth{}
 	var ok bool
-	if a.Username, ok = e.lookup("username"); !ok {
+	if a.Username, ok = e.Lookup("username"); !ok {
 		return nil, badXML("missing username for auth")
 	}
-	if a.Type, ok = e.lookup("type"); ok && a.Type != "chap" && a.Type != "ceph" && a.Type != "none" {
+	if a.Type, ok = e.Lookup("type"); ok && a.Type != "chap" && a.Type != "ceph" && a.Type != "none" {
 		return nil, liberr.New(from, liberr.ConfigUnsupported, "unknown auth type '%s'", a.Type)
 	}
-	s := e.find("secret")
+	s := e.Kid("secret")
 	if s == nil {
 		return nil, badXML("Missing <secret> element in auth")
 	}
-	a.SecretType = s.attr("type")
-	uuid, byUUID := s.lookup("uuid")
-	usage, byUsage := s.lookup("usage")
+	a.SecretType = s.Get("type")
+	uuid, byUUID := s.Lookup("uuid")
+	usage, byUsage := s.Lookup("usage")
 	switch {
 	case byUUID && byUsage:
 		return nil, liberr.New(liberr.FromNone, liberr.XMLError, "either secret uuid or usage expected")
@@ -52,15 +53,15 @@ func parseAuth(e *element) (*Auth, error) {
 }
 
 func (a *Auth) format(line func(string, ...any)) {
-	line("<auth type='%s' username='%s'>", a.Type, esc(a.Username))
+	line("<auth type='%s' username='%s'>", a.Type, xmltree.Escape(a.Username))
 	var s strings.Builder
 	if a.SecretType != "" {
-		s.WriteString(" type='" + esc(a.SecretType) + "'")
+		s.WriteString(" type='" + xmltree.Escape(a.SecretType) + "'")
 	}
 	if a.UUID != nil {
 		s.WriteString(" uuid='" + a.UUID.String() + "'")
 	} else {
-		s.WriteString(" usage='" + esc(a.Usage) + "'")
+		s.WriteString(" usage='" + xmltree.Escape(a.Usage) + "'")
 	}
 	line("  <secret%s/>", s.String())
 	line("</auth>")

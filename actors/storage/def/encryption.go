@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -44,22 +45,22 @@ func (enc *Encryption) Number() int {
 }
 
 // parseEncryption reads the element; nil makes nil.
-func parseEncryption(e *element) (*Encryption, error) {
+func parseEncryption(e *node) (*Encryption, error) {
 	if e == nil {
 		return nil, nil
 	}
 	enc := &Encryption{}
 	var ok bool
-	if enc.Format, ok = e.lookup("format"); !ok {
+	if enc.Format, ok = e.Lookup("format"); !ok {
 		return nil, badXML("unknown volume encryption format")
 	}
 	if enc.Number() < 0 {
 		return nil, liberr.New(from, liberr.ConfigUnsupported, "unknown volume encryption format type %s", enc.Format)
 	}
-	if enc.Engine, ok = e.lookup("engine"); ok && enc.Engine != "qemu" && enc.Engine != "librbd" {
+	if enc.Engine, ok = e.Lookup("engine"); ok && enc.Engine != "qemu" && enc.Engine != "librbd" {
 		return nil, badXML("Invalid value for attribute 'engine' in element 'encryption': '%s'.", enc.Engine)
 	}
-	for _, s := range e.all("secret") {
+	for _, s := range e.All("secret") {
 		secret, err := parseEncryptionSecret(s)
 		if err != nil {
 			return nil, err
@@ -69,19 +70,19 @@ func parseEncryption(e *element) (*Encryption, error) {
 	if enc.Format != "luks" && enc.Format != "luks2" {
 		return enc, nil
 	}
-	return enc, enc.parseCipher(e.find("cipher"), e.find("ivgen"))
+	return enc, enc.parseCipher(e.Kid("cipher"), e.Kid("ivgen"))
 }
 
-func parseEncryptionSecret(e *element) (EncryptionSecret, error) {
-	s := EncryptionSecret{Type: e.attr("type")}
-	if _, ok := e.lookup("type"); !ok {
+func parseEncryptionSecret(e *node) (EncryptionSecret, error) {
+	s := EncryptionSecret{Type: e.Get("type")}
+	if _, ok := e.Lookup("type"); !ok {
 		return s, badXML("unknown volume encryption secret type")
 	}
 	if s.Type != "passphrase" {
 		return s, liberr.New(from, liberr.ConfigUnsupported, "unknown volume encryption secret type %s", s.Type)
 	}
-	id, byID := e.lookup("uuid")
-	usage, byUsage := e.lookup("usage")
+	id, byID := e.Lookup("uuid")
+	usage, byUsage := e.Lookup("usage")
 	switch {
 	case !byID && !byUsage:
 		return s, badXML("missing secret uuid or usage attribute")
@@ -99,18 +100,18 @@ func parseEncryptionSecret(e *element) (EncryptionSecret, error) {
 	return s, nil
 }
 
-func (enc *Encryption) parseCipher(cipher, ivgen *element) error {
+func (enc *Encryption) parseCipher(cipher, ivgen *node) error {
 	if cipher == nil {
 		if ivgen != nil {
 			return badXML("ivgen element found, but cipher is missing")
 		}
 		return nil
 	}
-	name, ok := cipher.lookup("name")
+	name, ok := cipher.Lookup("name")
 	if !ok {
 		return badXML("cipher info missing 'name' attribute")
 	}
-	size, ok := cipher.lookup("size")
+	size, ok := cipher.Lookup("size")
 	if !ok {
 		return badXML("Missing required attribute 'size' in element 'cipher'")
 	}
@@ -118,14 +119,14 @@ func (enc *Encryption) parseCipher(cipher, ivgen *element) error {
 	if err != nil {
 		return badXML("Invalid value for attribute 'size' in element 'cipher': '%s'. Expected non-negative integer value", size)
 	}
-	enc.Cipher = &Cipher{name, bits, cipher.attr("mode"), cipher.attr("hash")}
+	enc.Cipher = &Cipher{name, bits, cipher.Get("mode"), cipher.Get("hash")}
 	if ivgen == nil {
 		return nil
 	}
-	if name, ok = ivgen.lookup("name"); !ok {
+	if name, ok = ivgen.Lookup("name"); !ok {
 		return badXML("missing ivgen info name string")
 	}
-	enc.IVGen = &IVGen{name, ivgen.attr("hash")}
+	enc.IVGen = &IVGen{name, ivgen.Get("hash")}
 	return nil
 }
 
@@ -137,17 +138,17 @@ func (enc *Encryption) format(b *strings.Builder) {
 		if value == "" {
 			return ""
 		}
-		return fmt.Sprintf(" %s='%s'", name, esc(value))
+		return fmt.Sprintf(" %s='%s'", name, xmltree.Escape(value))
 	}
 	fmt.Fprintf(b, "    <encryption format='%s'%s>\n", enc.Format, optional("engine", enc.Engine))
 	for _, s := range enc.Secrets {
 		fmt.Fprintf(b, "      <secret type='%s'%s%s/>\n", s.Type, optional("uuid", s.UUID), optional("usage", s.Usage))
 	}
 	if c := enc.Cipher; c != nil {
-		fmt.Fprintf(b, "      <cipher name='%s' size='%d'%s%s/>\n", esc(c.Name), c.Size, optional("mode", c.Mode), optional("hash", c.Hash))
+		fmt.Fprintf(b, "      <cipher name='%s' size='%d'%s%s/>\n", xmltree.Escape(c.Name), c.Size, optional("mode", c.Mode), optional("hash", c.Hash))
 	}
 	if g := enc.IVGen; g != nil {
-		fmt.Fprintf(b, "      <ivgen name='%s'%s/>\n", esc(g.Name), optional("hash", g.Hash))
+		fmt.Fprintf(b, "      <ivgen name='%s'%s/>\n", xmltree.Escape(g.Name), optional("hash", g.Hash))
 	}
 	b.WriteString("    </encryption>\n")
 }

@@ -3,6 +3,8 @@ package def
 import (
 	"fmt"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // Option is one that is handed to what mounts a file system or speaks to a cluster.
@@ -22,22 +24,20 @@ var extensions = map[string]*extension{
 	"rbd":   {prefix: "rbd", space: "http://libvirt.org/schemas/storagepool/rbd/1.0", element: "config_opts", what: "rbd option", values: true},
 }
 
-func (x *extension) parse(root *element) (options []Option, err error) {
+func (x *extension) parse(root *node) (options []Option, err error) {
 	if x == nil {
 		return nil, nil
 	}
-	for i := range root.Children {
-		group := &root.Children[i]
-		if group.XMLName.Space != x.space || group.XMLName.Local != x.element {
+	for _, group := range root.Kids {
+		if !group.Is(x.space, x.element) {
 			continue
 		}
-		for j := range group.Children {
-			o := &group.Children[j]
-			if o.XMLName.Space != x.space || o.XMLName.Local != "option" {
+		for _, o := range group.Kids {
+			if !o.Is(x.space, "option") {
 				continue
 			}
-			name, named := o.lookup("name")
-			value, valued := o.lookup("value")
+			name, named := o.Lookup("name")
+			value, valued := o.Lookup("value")
 			switch {
 			case !named:
 				return nil, badXML("no %s name specified", x.what)
@@ -70,9 +70,9 @@ func (x *extension) format(b *strings.Builder, options []Option, in string) {
 	for _, o := range options {
 		value := ""
 		if x.values {
-			value = " value='" + esc(o.Value) + "'"
+			value = " value='" + xmltree.Escape(o.Value) + "'"
 		}
-		fmt.Fprintf(b, "%s  <%s:option name='%s'%s/>\n", in, x.prefix, esc(o.Name), value)
+		fmt.Fprintf(b, "%s  <%s:option name='%s'%s/>\n", in, x.prefix, xmltree.Escape(o.Name), value)
 	}
 	fmt.Fprintf(b, "%s</%s:%s>\n", in, x.prefix, x.element)
 }

@@ -81,8 +81,8 @@ var (
 	initiatorRule = parent("initiator", one(leaf("iqn", must("name", nil))))
 	vendors       = nested(optional(leaf("vendor", must("name", nil))), optional(leaf("product", must("name", nil))))
 	authRule      = &rule{name: "auth", attrs: []attribute{must("type", oneOf("chap", "ceph")), must("username", nil)}, group: &group{[]member{one(secretRule)}}}
-	secretRule    = &rule{name: "secret", pick: func(e *element) *rule {
-		if _, byUUID := e.lookup("uuid"); byUUID {
+	secretRule    = &rule{name: "secret", pick: func(e *node) *rule {
+		if _, byUUID := e.Lookup("uuid"); byUUID {
 			return leaf("secret", must("uuid", nil))
 		}
 		return leaf("secret", must("usage", nil))
@@ -94,8 +94,8 @@ var (
 func deviceOf(name string, attrs ...attribute) *rule {
 	good := &rule{name: name, attrs: attrs, group: &group{[]member{many(extentRule)}}}
 	bare := leaf(name, attrs...)
-	return &rule{name: name, pick: func(e *element) *rule {
-		for _, c := range e.all("freeExtent") {
+	return &rule{name: name, pick: func(e *node) *rule {
+		for _, c := range e.All("freeExtent") {
 			if extentRule.fits(c) != nil {
 				return bare
 			}
@@ -112,20 +112,20 @@ func formatOf(kind string) *rule {
 func sourceOf(members ...member) *rule { return parent("source", members...) }
 
 // netfsSource is one of two: what a server exports has an absolute path, shares and volumes have any.
-var netfsSource = &rule{name: "source", pick: func(e *element) *rule {
-	if f := e.find("format").attr("type"); f == "cifs" || f == "glusterfs" {
+var netfsSource = &rule{name: "source", pick: func(e *node) *rule {
+	if f := e.Kid("format").Get("type"); f == "cifs" || f == "glusterfs" {
 		return sourceOf(some(hostRule), one(relDirRule), one(leaf("format", must("type", nil))), vendors)
 	}
 	return sourceOf(some(hostRule), one(dirRule), optional(leaf("format", must("type", oneOf("auto", "nfs")))),
 		optional(leaf("protocol", must("ver", nil))), vendors)
 }}
 
-var adapterRule = &rule{name: "adapter", pick: func(e *element) *rule {
+var adapterRule = &rule{name: "adapter", pick: func(e *node) *rule {
 	switch {
-	case e.attr("type") == "fc_host":
+	case e.Get("type") == "fc_host":
 		return leaf("adapter", must("type", nil), may("parent", nil), may("managed", yesOrNo), may("parent_wwnn", wwnText), may("parent_wwpn", wwnText),
 			may("parent_fabric_wwn", wwnText), must("wwnn", wwnText), must("wwpn", wwnText))
-	case e.find("parentaddr") != nil:
+	case e.Kid("parentaddr") != nil:
 		address := leaf("address", may("domain", hexNumber), may("bus", hexNumber), may("slot", hexNumber), may("function", hexNumber), may("multifunction", oneOf("on", "off")))
 		return &rule{name: "adapter", attrs: []attribute{may("type", oneOf("scsi_host"))}, group: &group{[]member{
 			one(&rule{name: "parentaddr", attrs: []attribute{may("unique_id", someNumber)}, group: &group{[]member{one(address)}}})}}}
@@ -161,16 +161,16 @@ func (x *extension) rule() *rule {
 }
 
 // poolRule is what a pool's document may hold.
-var poolRule = &rule{name: "pool", pick: func(e *element) *rule {
-	kind := e.attr("type")
+var poolRule = &rule{name: "pool", pick: func(e *node) *rule {
+	kind := e.Get("type")
 	members := poolSchema[kind]
 	if members == nil {
 		return nil
 	}
 	if x := extensions[kind]; x != nil {
 		own := x.rule()
-		for i := range e.Children {
-			if c := &e.Children[i]; c.XMLName.Space == x.space && own.fits(c) == nil { // else it is one too many
+		for _, c := range e.Kids {
+			if c.Space == x.space && own.fits(c) == nil { // else it is one too many
 				members = append(members[:len(members):len(members)], optional(own))
 				break
 			}
@@ -185,8 +185,8 @@ var (
 	volumeFormats = optional(leaf("format", must("type", oneOf("unknown", "raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop", "luks",
 		"cow", "qcow", "qcow2", "qed", "vmdk", "none", "auto", "ext2", "ext3", "ext4", "ufs", "iso9660", "udf", "gfs", "gfs2", "vfat", "hfs+", "xfs", "ocfs2", "vmfs",
 		"linux", "fat16", "fat32", "linux-swap", "linux-lvm", "linux-raid", "extended"))))
-	volumeSecret = &rule{name: "secret", pick: func(e *element) *rule {
-		if _, byUUID := e.lookup("uuid"); byUUID {
+	volumeSecret = &rule{name: "secret", pick: func(e *node) *rule {
+		if _, byUUID := e.Lookup("uuid"); byUUID {
 			return leaf("secret", must("type", oneOf("passphrase")), must("uuid", uuidText))
 		}
 		return leaf("secret", must("type", oneOf("passphrase")), must("usage", nil))

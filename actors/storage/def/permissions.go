@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // Permissions of a folder or file; -1 is what is not said.
@@ -17,12 +19,12 @@ var NoPermissions = Permissions{Mode: -1, Owner: -1, Group: -1}
 
 func (p Permissions) empty() bool { return p == NoPermissions }
 
-func parsePermissions(e *element) (Permissions, error) {
+func parsePermissions(e *node) (Permissions, error) {
 	p := NoPermissions
 	if e == nil {
 		return p, nil
 	}
-	if m := e.find("mode"); m != nil && m.Text != "" {
+	if m := e.Kid("mode"); m != nil && m.Text != "" {
 		n, err := strconv.ParseUint(m.Text, 8, 32)
 		if err != nil || n > 0o777 {
 			return p, badXML("malformed octal mode")
@@ -33,7 +35,7 @@ func parsePermissions(e *element) (Permissions, error) {
 		name string
 		to   *int64
 	}{{"owner", &p.Owner}, {"group", &p.Group}} {
-		if c := e.find(f.name); c != nil {
+		if c := e.Kid(f.name); c != nil {
 			n, err := strconv.ParseInt(strings.TrimSpace(c.Text), 10, 64)
 			if err != nil || n < -1 || n >= 1<<32 {
 				return p, badXML("malformed %s element", f.name)
@@ -43,7 +45,7 @@ func parsePermissions(e *element) (Permissions, error) {
 			}
 		}
 	}
-	p.Label = e.text("label")
+	p.Label = e.KidText("label")
 	return p, nil
 }
 
@@ -62,7 +64,7 @@ func (p Permissions) format(b *strings.Builder, indent string) {
 		fmt.Fprintf(b, "%s  <group>%d</group>\n", indent, p.Group)
 	}
 	if p.Label != "" {
-		fmt.Fprintf(b, "%s  <label>%s</label>\n", indent, esc(p.Label))
+		fmt.Fprintf(b, "%s  <label>%s</label>\n", indent, xmltree.Escape(p.Label))
 	}
 	b.WriteString(indent + "</permissions>\n")
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
@@ -43,8 +44,8 @@ func parsePoolDoc(doc string, validate bool) (*Pool, error) {
 	return parsePool(root)
 }
 
-func parsePool(root *element) (_ *Pool, err error) {
-	t, ok := root.lookup("type")
+func parsePool(root *node) (_ *Pool, err error) {
+	t, ok := root.Lookup("type")
 	if !ok {
 		return nil, liberr.New(liberr.FromXML, liberr.XMLError, "Missing required attribute 'type' in element 'pool'")
 	}
@@ -52,10 +53,10 @@ func parsePool(root *element) (_ *Pool, err error) {
 	if p.Kind, _ = KindNamed(t); p.Kind == nil {
 		return nil, liberr.New(liberr.FromXML, liberr.XMLError, "Invalid value for attribute 'type' in element 'pool': '%s'.", t)
 	}
-	if p.Source, err = parseSource(root.find("source"), p.Kind); err != nil {
+	if p.Source, err = parseSource(root.Kid("source"), p.Kind); err != nil {
 		return nil, err
 	}
-	if p.Name = root.text("name"); p.Name == "" && p.Kind.shows&partName != 0 {
+	if p.Name = root.KidText("name"); p.Name == "" && p.Kind.shows&partName != 0 {
 		p.Name = p.Source.Name
 	}
 	switch {
@@ -66,7 +67,7 @@ func parsePool(root *element) (_ *Pool, err error) {
 	case strings.Contains(p.Name, "\n"):
 		return nil, liberr.Raw(liberr.FromXML, liberr.XMLDetail, "invalid char in name: \n")
 	}
-	if s := root.text("uuid"); s == "" {
+	if s := root.KidText("uuid"); s == "" {
 		p.UUID = protocol.UUID(uuid.New())
 	} else if p.UUID, ok = parseUUID(s); !ok {
 		return nil, badXML("malformed uuid element")
@@ -90,25 +91,25 @@ func parsePool(root *element) (_ *Pool, err error) {
 	return p, err
 }
 
-func (p *Pool) parseFeatures(root *element) (err error) {
-	if cow := root.find("features", "cow"); cow != nil {
-		p.COW, err = cow.yesNo("state")
+func (p *Pool) parseFeatures(root *node) (err error) {
+	if cow := root.Kid("features/cow"); cow != nil {
+		p.COW, err = yesNo(cow, "state")
 	}
 	return err
 }
 
-func (p *Pool) parseRefresh(root *element) error {
-	v := root.find("refresh", "volume")
+func (p *Pool) parseRefresh(root *node) error {
+	v := root.Kid("refresh/volume")
 	if v == nil {
 		return nil
 	}
-	if p.Refresh = v.attr("allocation"); p.Refresh != "default" && p.Refresh != "capacity" && p.Refresh != "" {
+	if p.Refresh = v.Get("allocation"); p.Refresh != "default" && p.Refresh != "capacity" && p.Refresh != "" {
 		return liberr.New(from, liberr.ConfigUnsupported, "unknown storage pool volume refresh allocation type %s", p.Refresh)
 	}
 	return nil
 }
 
-func (p *Pool) parseTarget(root *element) (err error) {
+func (p *Pool) parseTarget(root *node) (err error) {
 	if p.Kind.shows&partNetwork != 0 {
 		return nil
 	}
@@ -118,11 +119,11 @@ func (p *Pool) parseTarget(root *element) (err error) {
 	case "zfs":
 		p.Path = "/dev/zvol/" + p.Source.Name
 	default:
-		if p.Path = cleanPath(root.text("target", "path")); p.Path == "" {
+		if p.Path = cleanPath(root.KidText("target/path")); p.Path == "" {
 			return badXML("missing storage pool target path")
 		}
 	}
-	p.Permissions, err = parsePermissions(root.find("target", "permissions"))
+	p.Permissions, err = parsePermissions(root.Kid("target/permissions"))
 	return err
 }
 
@@ -170,7 +171,7 @@ func ParseState(doc string) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := root.find("pool")
+	pool := root.Kid("pool")
 	if pool == nil {
 		return nil, badXML("unexpected root element <poolstate> without <pool>")
 	}
@@ -179,7 +180,7 @@ func ParseState(doc string) (*Pool, error) {
 
 func (p *Pool) format(b *strings.Builder, in string) {
 	x := extensions[p.Kind.Name]
-	fmt.Fprintf(b, "%s<pool type='%s'%s>\n%s  <name>%s</name>\n%s  <uuid>%s</uuid>\n", in, p.Kind.Name, x.declaration(p.Options), in, esc(p.Name), in, p.UUID)
+	fmt.Fprintf(b, "%s<pool type='%s'%s>\n%s  <name>%s</name>\n%s  <uuid>%s</uuid>\n", in, p.Kind.Name, x.declaration(p.Options), in, xmltree.Escape(p.Name), in, p.UUID)
 	fmt.Fprintf(b, "%s  <capacity unit='bytes'>%d</capacity>\n%s  <allocation unit='bytes'>%d</allocation>\n%s  <available unit='bytes'>%d</available>\n",
 		in, p.Capacity, in, p.Allocation, in, p.Available)
 	if p.COW != "" {
@@ -187,7 +188,7 @@ func (p *Pool) format(b *strings.Builder, in string) {
 	}
 	p.Source.format(b, p.Kind, in+"  ")
 	if p.Kind.shows&partNetwork == 0 {
-		fmt.Fprintf(b, "%s  <target>\n%s    <path>%s</path>\n", in, in, esc(p.Path))
+		fmt.Fprintf(b, "%s  <target>\n%s    <path>%s</path>\n", in, in, xmltree.Escape(p.Path))
 		p.Permissions.format(b, in+"    ")
 		fmt.Fprintf(b, "%s  </target>\n", in)
 	}

@@ -1,7 +1,6 @@
 package def
 
 import (
-	"encoding/xml"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,8 +18,8 @@ type rule struct {
 	attrs []attribute
 	text  *regexp.Regexp // what it must consist of; nil with a nil group: nothing
 	group *group
-	pick  func(e *element) *rule // chooses among rules by what is there; nil means that none fits
-	terse bool                   // of an element that must be there the complaint is all
+	pick  func(e *node) *rule // chooses among rules by what is there; nil means that none fits
+	terse bool                // of an element that must be there the complaint is all
 }
 
 // attribute is one that a rule knows.
@@ -40,18 +39,18 @@ type member struct {
 	optional, many bool
 }
 
-func (m member) knows(e *element) bool {
+func (m member) knows(e *node) bool {
 	if m.group != nil {
 		return slices.ContainsFunc(m.group.members, func(m member) bool { return m.knows(e) })
 	}
-	return e.XMLName == xml.Name{Space: m.rule.space, Local: m.rule.name}
+	return e.Is(m.rule.space, m.rule.name)
 }
 
 const badSequence = "Invalid sequence in interleave"
 
 // fits returns what is wrong with an element, nil when nothing is.
-func (r *rule) fits(e *element) []string {
-	failed := "Element " + e.XMLName.Local + " failed to validate content"
+func (r *rule) fits(e *node) []string {
+	failed := "Element " + e.Local() + " failed to validate content"
 	if r.pick != nil {
 		if r = r.pick(e); r == nil {
 			return []string{failed}
@@ -61,24 +60,24 @@ func (r *rule) fits(e *element) []string {
 		return []string{why}
 	}
 	switch {
-	case r.text != nil && len(e.Children) > 0:
-		return []string{"Datatype element " + e.XMLName.Local + " has child elements", failed}
+	case r.text != nil && len(e.Kids) > 0:
+		return []string{"Datatype element " + e.Local() + " has child elements", failed}
 	case r.text != nil:
 		if !r.text.MatchString(e.Text) {
 			return []string{"Error validating datatype string", failed}
 		}
 		return nil
-	case r.group == nil && len(e.Children) > 0:
-		return []string{"Element " + e.XMLName.Local + " has extra content: " + e.Children[0].XMLName.Local}
+	case r.group == nil && len(e.Kids) > 0:
+		return []string{"Element " + e.Local() + " has extra content: " + e.Kids[0].Local()}
 	case r.group == nil && strings.TrimSpace(e.Text) != "":
 		return []string{failed}
 	case r.group == nil:
 		return nil
 	}
 	known := member{group: r.group}
-	for i := range e.Children {
-		if c := &e.Children[i]; !known.knows(c) {
-			return []string{"Element " + e.XMLName.Local + " has extra content: " + c.XMLName.Local}
+	for _, c := range e.Kids {
+		if !known.knows(c) {
+			return []string{"Element " + e.Local() + " has extra content: " + c.Local()}
 		}
 	}
 	if strings.TrimSpace(e.Text) != "" {
@@ -94,30 +93,30 @@ func (r *rule) fits(e *element) []string {
 	return append(why, failed)
 }
 
-func (r *rule) attributes(e *element) string {
+func (r *rule) attributes(e *node) string {
 	for _, a := range r.attrs {
-		v, there := e.lookup(a.name)
+		v, there := e.Lookup(a.name)
 		good := a.value == nil || a.value.MatchString(v)
 		if !a.optional && (!there || !good) {
-			return "Element " + e.XMLName.Local + " failed to validate attributes"
+			return "Element " + e.Local() + " failed to validate attributes"
 		}
 		if there && !good {
-			return "Invalid attribute " + a.name + " for element " + e.XMLName.Local
+			return "Invalid attribute " + a.name + " for element " + e.Local()
 		}
 	}
 	for _, a := range e.Attrs {
-		if a.Name.Space == "xmlns" || a.Name.Space == "" && a.Name.Local == "xmlns" {
+		if a.Declares() {
 			continue
 		}
-		if !slices.ContainsFunc(r.attrs, func(k attribute) bool { return k.name == a.Name.Local }) {
-			return "Invalid attribute " + a.Name.Local + " for element " + e.XMLName.Local
+		if !slices.ContainsFunc(r.attrs, func(k attribute) bool { return k.name == a.Name }) {
+			return "Invalid attribute " + a.Name + " for element " + e.Local()
 		}
 	}
 	return ""
 }
 
 // fits looks at the children of e that are the group's; inner tells that what is wrong is wrong within one of them.
-func (g *group) fits(e *element) (why []string, inner bool) {
+func (g *group) fits(e *node) (why []string, inner bool) {
 	for _, m := range g.members {
 		if m.group != nil {
 			if why, _ := m.group.fits(e); why != nil {
@@ -125,10 +124,10 @@ func (g *group) fits(e *element) (why []string, inner bool) {
 			}
 			continue
 		}
-		var mine []*element
-		for i := range e.Children {
-			if m.knows(&e.Children[i]) {
-				mine = append(mine, &e.Children[i])
+		var mine []*node
+		for _, c := range e.Kids {
+			if m.knows(c) {
+				mine = append(mine, c)
 			}
 		}
 		if len(mine) == 0 && !m.optional {
@@ -149,7 +148,7 @@ func (g *group) fits(e *element) (why []string, inner bool) {
 }
 
 // checkSchema refuses a document that its schema does not know.
-func (r *rule) checkSchema(e *element, file string) error {
+func (r *rule) checkSchema(e *node, file string) error {
 	why := r.fits(e)
 	if why == nil {
 		return nil

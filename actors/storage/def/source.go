@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -48,32 +49,24 @@ func (s *Source) Device() string {
 	return s.Devices[0].Path
 }
 
-func xmlError(format string, args ...any) error {
-	return liberr.New(liberr.FromXML, liberr.XMLError, format, args...)
-}
-
-func badAttribute(attr, element, value string) error {
-	return xmlError("Invalid value for attribute '%s' in element '%s': '%s'.", attr, element, value)
-}
-
 // yesNo reads an attribute that is yes, no or not there.
-func (e *element) yesNo(attr string) (string, error) {
-	v, there := e.lookup(attr)
+func yesNo(e *node, attr string) (string, error) {
+	v, there := e.Lookup(attr)
 	if there && v != "yes" && v != "no" {
-		return "", badAttribute(attr, e.XMLName.Local, v)
+		return "", e.BadValue(attr, v, "")
 	}
 	return v, nil
 }
 
-func parseSource(e *element, kind *Kind) (s Source, err error) {
+func parseSource(e *node, kind *Kind) (s Source, err error) {
 	s.Format = kind.DefaultSource
 	if e == nil {
 		return s, nil
 	}
-	if s.Name = e.text("name"); s.Name == "" && kind.Name == "rbd" {
+	if s.Name = e.KidText("name"); s.Name == "" && kind.Name == "rbd" {
 		return s, badXML("element 'name' is mandatory for RBD pool")
 	}
-	if f := e.find("format").attr("type"); f != "" && kind.DefaultSource != "" {
+	if f := e.Kid("format").Get("type"); f != "" && kind.DefaultSource != "" {
 		if !has(kind.Source, f) {
 			return s, liberr.New(from, liberr.ConfigUnsupported, "unknown pool format type %s", f)
 		}
@@ -82,29 +75,29 @@ func parseSource(e *element, kind *Kind) (s Source, err error) {
 	if err = s.parseHosts(e); err != nil {
 		return s, err
 	}
-	s.Initiator = e.find("initiator", "iqn").attr("name")
+	s.Initiator = e.Kid("initiator/iqn").Get("name")
 	if err = s.parseDevices(e); err != nil {
 		return s, err
 	}
-	if s.Dir = cleanPath(e.find("dir").attr("path")); s.Dir == "" && kind.Name == "gluster" {
+	if s.Dir = cleanPath(e.Kid("dir").Get("path")); s.Dir == "" && kind.Name == "gluster" {
 		s.Dir = "/"
 	}
-	if a := e.find("adapter"); a != nil {
+	if a := e.Kid("adapter"); a != nil {
 		if s.Adapter, err = parseAdapter(a); err != nil {
 			return s, err
 		}
 	}
-	if a := e.find("auth"); a != nil {
+	if a := e.Kid("auth"); a != nil {
 		if s.Auth, err = parseAuth(a); err != nil {
 			return s, err
 		}
 	}
-	if s.Protocol = e.find("protocol").attr("ver"); s.Protocol != "" {
+	if s.Protocol = e.Kid("protocol").Get("ver"); s.Protocol != "" {
 		if err = checkProtocol(kind, s.Format); err != nil {
 			return s, err
 		}
 	}
-	s.Vendor, s.Product = e.find("vendor").attr("name"), e.find("product").attr("name")
+	s.Vendor, s.Product = e.Kid("vendor").Get("name"), e.Kid("product").Get("name")
 	return s, nil
 }
 
@@ -124,17 +117,17 @@ func checkProtocol(kind *Kind, format string) error {
 	return liberr.New(from, liberr.ConfigUnsupported, "storage pool protocol ver unsupported for pool type '%s'", name)
 }
 
-func (s *Source) parseHosts(e *element) error {
-	for _, h := range e.all("host") {
-		name, named := h.lookup("name")
+func (s *Source) parseHosts(e *node) error {
+	for _, h := range e.All("host") {
+		name, named := h.Lookup("name")
 		if !named {
 			return badXML("missing storage pool host name")
 		}
 		host := Host{Name: name}
-		if p, there := h.lookup("port"); there {
+		if p, there := h.Lookup("port"); there {
 			n, err := strconv.ParseInt(strings.TrimSpace(p), 10, 32)
 			if err != nil {
-				return xmlError("Invalid value for attribute 'port' in element 'host': '%s'. Expected integer value", p)
+				return h.BadValue("port", p, " Expected integer value")
 			}
 			host.Port = int(n)
 		}
@@ -143,14 +136,14 @@ func (s *Source) parseHosts(e *element) error {
 	return nil
 }
 
-func (s *Source) parseDevices(e *element) (err error) {
-	for _, d := range e.all("device") {
-		path, there := d.lookup("path")
+func (s *Source) parseDevices(e *node) (err error) {
+	for _, d := range e.All("device") {
+		path, there := d.Lookup("path")
 		if !there {
 			return badXML("missing storage pool source device path")
 		}
 		dev := Device{Path: path}
-		if dev.PartSeparator, err = d.yesNo("part_separator"); err != nil {
+		if dev.PartSeparator, err = yesNo(d, "part_separator"); err != nil {
 			return err
 		}
 		s.Devices = append(s.Devices, dev)
@@ -197,7 +190,7 @@ func (s *Source) format(b *strings.Builder, kind *Kind, in string) {
 			if h.Port != 0 {
 				port = fmt.Sprintf(" port='%d'", h.Port)
 			}
-			line("<host name='%s'%s/>", esc(h.Name), port)
+			line("<host name='%s'%s/>", xmltree.Escape(h.Name), port)
 		}
 	}
 	if kind.shows&partDevice != 0 {
@@ -206,33 +199,33 @@ func (s *Source) format(b *strings.Builder, kind *Kind, in string) {
 		}
 	}
 	if kind.shows&partDir != 0 && s.Dir != "" {
-		line("<dir path='%s'/>", esc(s.Dir))
+		line("<dir path='%s'/>", xmltree.Escape(s.Dir))
 	}
 	if kind.shows&partAdapter != 0 && s.Adapter != nil {
 		s.Adapter.format(line)
 	}
 	if kind.shows&partName != 0 && s.Name != "" {
-		line("<name>%s</name>", esc(s.Name))
+		line("<name>%s</name>", xmltree.Escape(s.Name))
 	}
 	if kind.shows&partInitiator != 0 && s.Initiator != "" {
 		line("<initiator>")
-		line("  <iqn name='%s'/>", esc(s.Initiator))
+		line("  <iqn name='%s'/>", xmltree.Escape(s.Initiator))
 		line("</initiator>")
 	}
 	if s.Format != "" {
-		line("<format type='%s'/>", esc(s.Format))
+		line("<format type='%s'/>", xmltree.Escape(s.Format))
 	}
 	if s.Auth != nil {
 		s.Auth.format(line)
 	}
 	if s.Protocol != "" {
-		line("<protocol ver='%s'/>", esc(s.Protocol))
+		line("<protocol ver='%s'/>", xmltree.Escape(s.Protocol))
 	}
 	if s.Vendor != "" {
-		line("<vendor name='%s'/>", esc(s.Vendor))
+		line("<vendor name='%s'/>", xmltree.Escape(s.Vendor))
 	}
 	if s.Product != "" {
-		line("<product name='%s'/>", esc(s.Product))
+		line("<product name='%s'/>", xmltree.Escape(s.Product))
 	}
 	b.WriteString(in + "</source>\n")
 }
@@ -243,10 +236,10 @@ func (d *Device) format(line func(string, ...any)) {
 		sep = " part_separator='" + d.PartSeparator + "'"
 	}
 	if len(d.FreeExtents) == 0 {
-		line("<device path='%s'%s/>", esc(d.Path), sep)
+		line("<device path='%s'%s/>", xmltree.Escape(d.Path), sep)
 		return
 	}
-	line("<device path='%s'%s>", esc(d.Path), sep)
+	line("<device path='%s'%s>", xmltree.Escape(d.Path), sep)
 	for _, f := range d.FreeExtents {
 		line("  <freeExtent start='%d' end='%d'/>", f.Start, f.End)
 	}

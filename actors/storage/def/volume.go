@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 	"virtree/wire/virt"
 )
@@ -77,16 +78,16 @@ func parseVolume(doc string, kind *Kind, sizeOptional, validate bool) (*Volume, 
 	if err != nil {
 		return nil, err
 	}
-	v := &Volume{Permissions: NoPermissions, Name: root.text("name")}
+	v := &Volume{Permissions: NoPermissions, Name: root.KidText("name")}
 	if v.Name == "" {
 		return nil, badXML("missing volume name element")
 	}
-	if path := root.text("backingStore", "path"); path != "" {
+	if path := root.KidText("backingStore/path"); path != "" {
 		v.Backing = &Backing{Path: path, Permissions: NoPermissions}
-		if v.Backing.Format, err = volumeFormat(root.find("backingStore", "format"), kind); err != nil {
+		if v.Backing.Format, err = volumeFormat(root.Kid("backingStore/format"), kind); err != nil {
 			return nil, err
 		}
-		if v.Backing.Permissions, err = parsePermissions(root.find("backingStore", "permissions")); err != nil {
+		if v.Backing.Permissions, err = parsePermissions(root.Kid("backingStore/permissions")); err != nil {
 			return nil, err
 		}
 	}
@@ -96,11 +97,11 @@ func parseVolume(doc string, kind *Kind, sizeOptional, validate bool) (*Volume, 
 	if err := v.parseSizes(root, sizeOptional || v.Backing != nil); err != nil {
 		return nil, err
 	}
-	return v, v.parseTarget(root.find("target"), kind)
+	return v, v.parseTarget(root.Kid("target"), kind)
 }
 
-func (v *Volume) parseType(root *element) error {
-	t, ok := root.lookup("type")
+func (v *Volume) parseType(root *node) error {
+	t, ok := root.Lookup("type")
 	if !ok {
 		return nil
 	}
@@ -113,8 +114,8 @@ func (v *Volume) parseType(root *element) error {
 	return liberr.New(from, liberr.ConfigUnsupported, "unknown volume type '%s'", t)
 }
 
-func (v *Volume) parseSizes(root *element, optional bool) (err error) {
-	c, a := root.find("capacity"), root.find("allocation")
+func (v *Volume) parseSizes(root *node, optional bool) (err error) {
+	c, a := root.Kid("capacity"), root.Kid("allocation")
 	switch {
 	case c != nil && c.Text != "":
 		v.CapacityGiven = true
@@ -132,39 +133,39 @@ func (v *Volume) parseSizes(root *element, optional bool) (err error) {
 	return err
 }
 
-func (v *Volume) parseTarget(e *element, kind *Kind) (err error) {
-	v.Path = e.text("path")
-	if v.Format, err = volumeFormat(e.find("format"), kind); err != nil {
+func (v *Volume) parseTarget(e *node, kind *Kind) (err error) {
+	v.Path = e.KidText("path")
+	if v.Format, err = volumeFormat(e.Kid("format"), kind); err != nil {
 		return err
 	}
-	if v.Permissions, err = parsePermissions(e.find("permissions")); err != nil {
+	if v.Permissions, err = parsePermissions(e.Kid("permissions")); err != nil {
 		return err
 	}
-	if v.Encryption, err = parseEncryption(e.find("encryption")); err != nil {
+	if v.Encryption, err = parseEncryption(e.Kid("encryption")); err != nil {
 		return err
 	}
-	if v.Compat = e.text("compat"); v.Compat != "" && !validCompat(v.Compat) {
+	if v.Compat = e.KidText("compat"); v.Compat != "" && !validCompat(v.Compat) {
 		return badXML("forbidden characters in 'compat' attribute")
 	}
-	if c := e.find("clusterSize"); c != nil {
+	if c := e.Kid("clusterSize"); c != nil {
 		if v.ClusterSize, err = size(c, "clusterSize"); err != nil {
 			return err
 		}
 	}
-	v.NoCOW = e.find("nocow") != nil
-	if f := e.find("features"); f != nil {
+	v.NoCOW = e.Kid("nocow") != nil
+	if f := e.Kid("features"); f != nil {
 		if v.Compat == "" {
 			v.Compat = "1.1"
 		}
 		v.Features = &Features{}
-		for _, c := range f.Children {
-			switch c.XMLName.Local {
+		for _, c := range f.Kids {
+			switch c.Local() {
 			case "lazy_refcounts":
 				v.Features.LazyRefcounts = true
 			case "extended_l2":
 				v.Features.ExtendedL2 = true
 			default:
-				return liberr.New(from, liberr.ConfigUnsupported, "unsupported feature %s", c.XMLName.Local)
+				return liberr.New(from, liberr.ConfigUnsupported, "unsupported feature %s", c.Local())
 			}
 		}
 	}
@@ -182,11 +183,11 @@ func validCompat(s string) bool {
 }
 
 // volumeFormat reads a format; kinds without formats have none, whatever the document says.
-func volumeFormat(e *element, kind *Kind) (string, error) {
+func volumeFormat(e *node, kind *Kind) (string, error) {
 	if kind.DefaultVolume == "" {
 		return "", nil
 	}
-	f := e.attr("type")
+	f := e.Get("type")
 	if f == "" {
 		return kind.DefaultVolume, nil
 	}
@@ -199,7 +200,7 @@ func volumeFormat(e *element, kind *Kind) (string, error) {
 // XML prints the volume as libvirt does.
 func (v *Volume) XML() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "<volume type='%s'>\n  <name>%s</name>\n  <key>%s</key>\n", volumeTypes[v.Type], esc(v.Name), esc(v.Key))
+	fmt.Fprintf(&b, "<volume type='%s'>\n  <name>%s</name>\n  <key>%s</key>\n", volumeTypes[v.Type], xmltree.Escape(v.Name), xmltree.Escape(v.Key))
 	v.formatExtents(&b)
 	fmt.Fprintf(&b, "  <capacity unit='bytes'>%d</capacity>\n  <allocation unit='bytes'>%d</allocation>\n", v.Capacity, v.Allocation)
 	if v.Physical != 0 {
@@ -208,7 +209,7 @@ func (v *Volume) XML() string {
 	formatTarget(&b, "target", v.Path, v.Format, v.Permissions, &v.Times)
 	v.Encryption.format(&b)
 	if v.Compat != "" {
-		fmt.Fprintf(&b, "    <compat>%s</compat>\n", esc(v.Compat))
+		fmt.Fprintf(&b, "    <compat>%s</compat>\n", xmltree.Escape(v.Compat))
 	}
 	if v.ClusterSize != 0 {
 		fmt.Fprintf(&b, "    <clusterSize unit='B'>%d</clusterSize>\n", v.ClusterSize)
@@ -236,7 +237,7 @@ func (v *Volume) formatExtents(b *strings.Builder) {
 			if i > 0 {
 				b.WriteString("    </device>\n")
 			}
-			fmt.Fprintf(b, "    <device path='%s'>\n", esc(e.Device))
+			fmt.Fprintf(b, "    <device path='%s'>\n", xmltree.Escape(e.Device))
 		}
 		fmt.Fprintf(b, "      <extent start='%d' end='%d'/>\n", e.Start, e.End)
 	}
@@ -263,9 +264,9 @@ func (f *Features) format(b *strings.Builder) {
 
 // formatTarget prints what target and backing store have in common, and leaves the element open.
 func formatTarget(b *strings.Builder, element, path, format string, p Permissions, t *Times) {
-	fmt.Fprintf(b, "  <%s>\n    <path>%s</path>\n", element, esc(path))
+	fmt.Fprintf(b, "  <%s>\n    <path>%s</path>\n", element, xmltree.Escape(path))
 	if format != "" {
-		fmt.Fprintf(b, "    <format type='%s'/>\n", esc(format))
+		fmt.Fprintf(b, "    <format type='%s'/>\n", xmltree.Escape(format))
 	}
 	p.format(b, "    ")
 	if t != nil && *t != (Times{}) {
