@@ -3,6 +3,8 @@ package def
 import (
 	"fmt"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // printer writes elements at a depth.
@@ -26,14 +28,12 @@ func (p *printer) out(format string, args ...any) {
 	p.line(format, args...)
 }
 
-var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&apos;")
-
 // opt is an attribute, or nothing when its value is empty.
 func opt(name, value string) string {
 	if value == "" {
 		return ""
 	}
-	return " " + name + "='" + escaper.Replace(value) + "'"
+	return " " + name + "='" + xmltree.Escape(value) + "'"
 }
 
 // optNumber is an attribute, or nothing when it is not above 0.
@@ -52,7 +52,7 @@ func (i *Interface) Format() string {
 }
 
 func (p *printer) print(i *Interface, top bool) {
-	p.in("<interface type='%s'%s>", i.Type, " name='"+escaper.Replace(i.Name)+"'")
+	p.in("<interface type='%s'%s>", i.Type, " name='"+xmltree.Escape(i.Name)+"'")
 	if top {
 		if i.Start != "" {
 			p.line("<start mode='%s'/>", i.Start)

@@ -1,53 +1,23 @@
 package def
 
 import (
-	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 
-	"virtree/actors/qemu/domxml"
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
 const from = liberr.FromInterface
 
-const origin = "(interface_definition)"
-
-// element is a part of a document as it was written.
-type element struct {
-	XMLName  xml.Name
-	Attrs    []xml.Attr `xml:",any,attr"`
-	Children []element  `xml:",any"`
-}
-
-// attr is an attribute's value; "" when there is none, and then ok is false.
-func (e *element) attr(name string) (value string, ok bool) {
-	for _, a := range e.Attrs {
-		if a.Name.Space == "" && a.Name.Local == name {
-			return a.Value, true
-		}
-	}
-	return "", false
-}
-
-// child is the first of that name; nil when there is none.
-func (e *element) child(name string) *element {
-	for i := range e.Children {
-		if e.Children[i].XMLName.Local == name {
-			return &e.Children[i]
-		}
-	}
-	return nil
-}
+type node = xmltree.Node
 
 // of is an attribute of a child. Compat: an empty one counts as missing, as in libvirt's string(./child/@name).
-func (e *element) of(child, name string) (string, bool) {
-	if c := e.child(child); c != nil {
-		v, _ := c.attr(name)
+func of(e *node, child, name string) (string, bool) {
+	if c := e.Kid(child); c != nil {
+		v, _ := c.Lookup(name)
 		return v, v != ""
 	}
 	return "", false
@@ -57,68 +27,40 @@ func bad(format string, args ...any) error {
 	return liberr.New(from, liberr.XMLError, "%s", fmt.Sprintf(format, args...))
 }
 
-// badValue is the complaint of libvirt's readers of attributes.
-func badValue(e *element, name, value, expected string) error {
-	return liberr.New(liberr.FromXML, liberr.XMLError, "Invalid value for attribute '%s' in element '%s': '%s'.%s", name, e.XMLName.Local, value, expected)
-}
-
 // Parse reads a document.
 func Parse(doc string) (*Interface, error) {
 	root, err := read(doc)
 	if err != nil {
 		return nil, err
 	}
-	if root.XMLName.Local != "interface" {
-		return nil, bad("unexpected root element <%s>, expecting <interface>", root.XMLName.Local)
+	if root.Local() != "interface" {
+		return nil, bad("unexpected root element <%s>, expecting <interface>", root.Local())
 	}
 	return parse(root, "")
 }
 
-func read(doc string) (*element, error) {
-	dec := xml.NewDecoder(strings.NewReader(doc))
-	var e element
-	err := dec.Decode(&e)
-	for err == nil {
-		var t xml.Token
-		if t, err = dec.Token(); err == io.EOF {
-			return &e, nil
-		}
-		if _, more := t.(xml.StartElement); more {
-			err = &xml.SyntaxError{Msg: "Extra content at the end of the document", Line: 1}
-		}
-	}
-	return nil, syntaxError(doc, err)
-}
-
-// syntaxError says in libxml2's words why a document is not well formed; the scanner of domain documents knows them.
-func syntaxError(doc string, own error) error {
-	_, err := domxml.Parse([]byte(doc), domxml.Env{}, domxml.ParseTrusted|domxml.ParseNoCaps)
-	var e *liberr.Error
-	if errors.As(err, &e) && e.Code == liberr.XMLDetail {
-		if rest, ok := strings.CutPrefix(e.Message, "(domain_definition)"); ok {
-			return liberr.Raw(from, liberr.XMLDetail, origin+rest).WithCause(own)
-		}
-	}
-	return liberr.Raw(from, liberr.XMLDetail, origin+":1: "+own.Error()).WithCause(own)
+// read reads any document: what its root must be is said in other words by Parse and by Validate.
+func read(doc string) (*node, error) {
+	return xmltree.Reader{Origin: "(interface_definition)", From: from}.Read(doc)
 }
 
 // below names the types that may be ports of a type.
 var below = map[string][]string{"bond": {"ethernet"}, "bridge": {"ethernet", "bond", "vlan"}}
 
 // parse reads one interface; parent is the type it is a port of, "" at the top.
-func parse(e *element, parent string) (*Interface, error) {
+func parse(e *node, parent string) (*Interface, error) {
 	i := &Interface{}
 	var ok bool
-	if i.Type, ok = e.attr("type"); !ok {
+	if i.Type, ok = e.Lookup("type"); !ok {
 		return nil, liberr.New(liberr.FromXML, liberr.XMLError, "Missing required attribute '%s' in element '%s'", "type", "interface")
 	}
 	if !slices.Contains([]string{"ethernet", "bridge", "bond", "vlan"}, i.Type) {
-		return nil, badValue(e, "type", i.Type, "")
+		return nil, e.BadValue("type", i.Type, "")
 	}
 	if parent != "" && !slices.Contains(below[parent], i.Type) {
 		return nil, bad("interface has unsupported type '%s'", i.Type)
 	}
-	if i.Name, ok = e.attr("name"); !ok {
+	if i.Name, ok = e.Lookup("name"); !ok {
 		return nil, bad("interface has no name")
 	}
 	if parent == "" {
@@ -127,15 +69,15 @@ func parse(e *element, parent string) (*Interface, error) {
 		}
 	}
 	if i.Type != "bridge" {
-		if err := i.link(e.child("link")); err != nil {
+		if err := i.link(e.Kid("link")); err != nil {
 			return nil, err
 		}
 	}
 	if i.Type == "ethernet" {
-		i.MAC, _ = e.of("mac", "address")
+		i.MAC, _ = of(e, "mac", "address")
 		return i, nil
 	}
-	own := e.child(i.Type)
+	own := e.Kid(i.Type)
 	if own == nil {
 		return nil, bad("%s interface misses the %s element", i.Type, i.Type)
 	}
@@ -152,25 +94,22 @@ func parse(e *element, parent string) (*Interface, error) {
 }
 
 // common reads what only top-level interfaces have.
-func (i *Interface) common(e *element) error {
-	if mode, ok := e.of("start", "mode"); ok {
+func (i *Interface) common(e *node) error {
+	if mode, ok := of(e, "start", "mode"); ok {
 		if !slices.Contains([]string{"onboot", "hotplug", "none"}, mode) {
 			return bad("unknown interface startmode %s", mode)
 		}
 		i.Start = mode
 	}
-	if size, ok := e.of("mtu", "size"); ok {
+	if size, ok := of(e, "mtu", "size"); ok {
 		n, err := strconv.ParseUint(strings.TrimSpace(size), 10, 64)
 		if err != nil || n > 100000 {
 			return bad("interface mtu value is improper")
 		}
 		i.MTU = uint(n)
 	}
-	for n := range e.Children {
-		if e.Children[n].XMLName.Local != "protocol" {
-			continue
-		}
-		p, err := protocol(&e.Children[n])
+	for _, k := range e.All("protocol") {
+		p, err := protocol(k)
 		if err != nil {
 			return err
 		}
@@ -181,59 +120,55 @@ func (i *Interface) common(e *element) error {
 
 var linkStates = []string{"unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"}
 
-func (i *Interface) link(e *element) error {
+func (i *Interface) link(e *node) error {
 	if e == nil {
 		return nil
 	}
 	i.Link = &Link{}
-	if s, ok := e.attr("state"); ok {
+	if s, ok := e.Lookup("state"); ok {
 		if !slices.Contains(linkStates, s) {
-			return badValue(e, "state", s, "")
+			return e.BadValue("state", s, "")
 		}
 		i.Link.State = s
 	}
-	if s, ok := e.attr("speed"); ok {
+	if s, ok := e.Lookup("speed"); ok {
 		n, err := strconv.ParseUint(s, 10, 32)
 		if err != nil {
-			return badValue(e, "speed", s, " Expected non-negative integer value")
+			return e.BadValue("speed", s, " Expected non-negative integer value")
 		}
 		i.Link.Speed = uint(n)
 	}
 	return nil
 }
 
-func protocol(e *element) (p Protocol, err error) {
+func protocol(e *node) (p Protocol, err error) {
 	var ok bool
-	if p.Family, ok = e.attr("family"); !ok {
+	if p.Family, ok = e.Lookup("family"); !ok {
 		return p, bad("protocol misses the family attribute")
 	}
 	if p.Family != "ipv4" && p.Family != "ipv6" {
 		return p, bad("unsupported protocol family '%s'", p.Family)
 	}
-	p.Gateway, _ = e.of("route", "gateway")
-	p.Autoconf = p.Family == "ipv6" && e.child("autoconf") != nil
-	if d := e.child("dhcp"); d != nil {
+	p.Gateway, _ = of(e, "route", "gateway")
+	p.Autoconf = p.Family == "ipv6" && e.Kid("autoconf") != nil
+	if d := e.Kid("dhcp"); d != nil {
 		p.DHCP = true
-		if v, ok := d.attr("peerdns"); ok {
+		if v, ok := d.Lookup("peerdns"); ok {
 			if v != "yes" && v != "no" {
-				return p, badValue(d, "peerdns", v, "")
+				return p, d.BadValue("peerdns", v, "")
 			}
 			p.PeerDNS = v
 		}
 	}
-	for n := range e.Children {
-		c := &e.Children[n]
-		if c.XMLName.Local != "ip" {
-			continue
-		}
+	for _, c := range e.All("ip") {
 		var ip IP
-		if ip.Address, ok = c.attr("address"); !ok {
+		if ip.Address, ok = c.Lookup("address"); !ok {
 			continue // Compat: an address without address is passed over
 		}
-		if v, ok := c.attr("prefix"); ok {
+		if v, ok := c.Lookup("prefix"); ok {
 			n, err := strconv.ParseInt(v, 10, 32)
 			if err != nil {
-				return p, badValue(c, "prefix", v, " Expected integer value")
+				return p, c.BadValue("prefix", v, " Expected integer value")
 			}
 			ip.Prefix = int(n)
 		}
@@ -242,12 +177,9 @@ func protocol(e *element) (p Protocol, err error) {
 	return p, nil
 }
 
-func ports(e *element, parent string) (list []*Interface, err error) {
-	for n := range e.Children {
-		if e.Children[n].XMLName.Local != "interface" {
-			continue
-		}
-		i, err := parse(&e.Children[n], parent)
+func ports(e *node, parent string) (list []*Interface, err error) {
+	for _, k := range e.All("interface") {
+		i, err := parse(k, parent)
 		if err != nil {
 			return nil, err
 		}
@@ -256,15 +188,15 @@ func ports(e *element, parent string) (list []*Interface, err error) {
 	return list, nil
 }
 
-func bridge(e *element) (*Bridge, error) {
+func bridge(e *node) (*Bridge, error) {
 	b := &Bridge{}
-	if v, ok := e.attr("stp"); ok {
+	if v, ok := e.Lookup("stp"); ok {
 		if v != "on" && v != "off" {
 			return nil, bad("bridge interface stp should be on or off got %s", v)
 		}
 		b.STP = v
 	}
-	b.Delay, _ = e.attr("delay")
+	b.Delay, _ = e.Lookup("delay")
 	var err error
 	b.Ports, err = ports(e, "bridge")
 	return b, err
@@ -273,9 +205,9 @@ func bridge(e *element) (*Bridge, error) {
 // Modes are the modes of bonds, in the kernel's order.
 var Modes = []string{"balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"}
 
-func bond(e *element) (*Bond, error) {
+func bond(e *node) (*Bond, error) {
 	b := &Bond{}
-	if mode, _ := e.attr("mode"); mode != "" {
+	if mode, _ := e.Lookup("mode"); mode != "" {
 		if !slices.Contains(Modes, mode) {
 			return nil, bad("unknown bonding mode %s", mode)
 		}
@@ -285,17 +217,17 @@ func bond(e *element) (*Bond, error) {
 	if b.Ports, err = ports(e, "bond"); err != nil {
 		return nil, err
 	}
-	if m := e.child("miimon"); m != nil {
+	if m := e.Kid("miimon"); m != nil {
 		b.MII, err = mii(m)
-	} else if a := e.child("arpmon"); a != nil {
+	} else if a := e.Kid("arpmon"); a != nil {
 		b.ARP, err = arp(a)
 	}
 	return b, err
 }
 
 // number reads an integer attribute as libvirt's XPath does; given is false when it is missing.
-func number(e *element, name string) (n int, given bool, err error) {
-	v, _ := e.attr(name)
+func number(e *node, name string) (n int, given bool, err error) {
+	v, _ := e.Lookup(name)
 	if v == "" {
 		return 0, false, nil
 	}
@@ -306,7 +238,7 @@ func number(e *element, name string) (n int, given bool, err error) {
 	return n, true, nil
 }
 
-func mii(e *element) (m *MII, err error) {
+func mii(e *node) (m *MII, err error) {
 	m = &MII{}
 	var given bool
 	if m.Freq, given, err = number(e, "freq"); err != nil || !given {
@@ -318,33 +250,33 @@ func mii(e *element) (m *MII, err error) {
 	if m.UpDelay, _, err = number(e, "updelay"); err != nil {
 		return nil, bad("bond interface miimon updelay invalid")
 	}
-	if m.Carrier, _ = e.attr("carrier"); m.Carrier != "" && m.Carrier != "ioctl" && m.Carrier != "netif" {
+	if m.Carrier, _ = e.Lookup("carrier"); m.Carrier != "" && m.Carrier != "ioctl" && m.Carrier != "netif" {
 		return nil, bad("unknown mii bonding carrier %s", m.Carrier)
 	}
 	return m, nil
 }
 
-func arp(e *element) (a *ARP, err error) {
+func arp(e *node) (a *ARP, err error) {
 	a = &ARP{}
 	var given bool
 	if a.Interval, given, err = number(e, "interval"); err != nil || !given {
 		return nil, bad("bond interface arpmon interval missing or invalid")
 	}
-	if a.Target, _ = e.attr("target"); a.Target == "" {
+	if a.Target, _ = e.Lookup("target"); a.Target == "" {
 		return nil, bad("bond interface arpmon target missing")
 	}
-	if a.Validate, _ = e.attr("validate"); a.Validate != "" && !slices.Contains([]string{"active", "backup", "all"}, a.Validate) {
+	if a.Validate, _ = e.Lookup("validate"); a.Validate != "" && !slices.Contains([]string{"active", "backup", "all"}, a.Validate) {
 		return nil, bad("unknown arp bonding validate %s", a.Validate)
 	}
 	return a, nil
 }
 
-func vlan(e *element) (*VLAN, error) {
+func vlan(e *node) (*VLAN, error) {
 	v := &VLAN{}
-	if v.Tag, _ = e.attr("tag"); v.Tag == "" {
+	if v.Tag, _ = e.Lookup("tag"); v.Tag == "" {
 		return nil, bad("vlan interface misses the tag attribute")
 	}
-	if v.Device, _ = e.of("interface", "name"); v.Device == "" {
+	if v.Device, _ = of(e, "interface", "name"); v.Device == "" {
 		return nil, bad("vlan interface misses name attribute")
 	}
 	return v, nil

@@ -35,10 +35,10 @@ func Validate(doc string) error {
 		return err
 	}
 	why := ""
-	if root.XMLName.Local != "interface" {
-		why = "Expecting element interface, got " + root.XMLName.Local
+	if root.Local() != "interface" {
+		why = "Expecting element interface, got " + root.Local()
 	} else {
-		why = root.fits()
+		why = fits(root)
 	}
 	if why == "" {
 		return nil
@@ -46,19 +46,18 @@ func Validate(doc string) error {
 	return liberr.New(from, liberr.XMLInvalidSchema, "%s", fmt.Sprintf("Unable to validate doc against /usr/share/libvirt/schemas/interface.rng\n%s\n", why))
 }
 
-func (e *element) fits() string {
-	rule := grammar[e.XMLName.Local]
+func fits(e *node) string {
+	rule := grammar[e.Local()]
 	for _, a := range e.Attrs {
-		if !slices.Contains(strings.Fields(rule[0]), a.Name.Local) {
-			return fmt.Sprintf("Invalid attribute %s for element %s", a.Name.Local, e.XMLName.Local)
+		if !slices.Contains(strings.Fields(rule[0]), a.Name) {
+			return fmt.Sprintf("Invalid attribute %s for element %s", a.Name, e.Local())
 		}
 	}
-	for n := range e.Children {
-		c := &e.Children[n]
-		if !slices.Contains(strings.Fields(rule[1]), c.XMLName.Local) {
-			return fmt.Sprintf("Element %s failed to validate content", e.XMLName.Local)
+	for _, c := range e.Kids {
+		if !slices.Contains(strings.Fields(rule[1]), c.Local()) {
+			return fmt.Sprintf("Element %s failed to validate content", e.Local())
 		}
-		if why := c.fits(); why != "" {
+		if why := fits(c); why != "" {
 			return why
 		}
 	}
