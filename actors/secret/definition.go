@@ -1,13 +1,12 @@
 package secret
 
 import (
-	"encoding/xml"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/google/uuid"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
@@ -35,70 +34,32 @@ var usages = []usage{
 	virt.SecretUsageTypeVtpm:   {"vtpm", "name", "vTPM usage specified, but name is missing"},
 }
 
-// element is a part of the document as it was written.
-type element struct {
-	XMLName  xml.Name
-	Attrs    []xml.Attr `xml:",any,attr"`
-	Text     string     `xml:",chardata"`
-	Children []element  `xml:",any"`
-}
-
-func (e *element) attr(name string) string {
-	for _, a := range e.Attrs {
-		if a.Name.Space == "" && a.Name.Local == name {
-			return a.Value
-		}
-	}
-	return ""
-}
-
-// child returns the first child element of that name, nil if there is none.
-func (e *element) child(name string) *element {
-	for i := range e.Children {
-		if e.Children[i].XMLName.Local == name {
-			return &e.Children[i]
-		}
-	}
-	return nil
-}
-
-func (e *element) text(name string) string {
-	if c := e.child(name); c != nil {
-		return c.Text
-	}
-	return ""
-}
-
-// origin is what libvirt calls a document that came with a call.
-const origin = "(definition_of_secret)"
+var document = xmltree.Reader{Origin: "(definition_of_secret)", From: from, Root: "secret"}
 
 // parse reads a definition. validate also holds it against the schema. A missing UUID is made up.
 func parse(doc []byte, validate bool) (*definition, error) {
-	root, err := decode(doc)
+	root, err := document.Read(string(doc))
 	if err != nil {
 		return nil, err
-	}
-	if root.XMLName.Local != "secret" {
-		return nil, liberr.New(liberr.FromXML, liberr.XMLError, "expecting root element of 'secret', not '%s'", root.XMLName.Local)
 	}
 	if validate {
 		if err := checkSchema(root); err != nil {
 			return nil, err
 		}
 	}
-	d := &definition{description: root.text("description")}
+	d := &definition{description: root.KidText("description")}
 	if d.ephemeral, err = yesNo(root, "ephemeral"); err != nil {
 		return nil, err
 	}
 	if d.private, err = yesNo(root, "private"); err != nil {
 		return nil, err
 	}
-	if s := root.text("uuid"); s == "" {
+	if s := root.KidText("uuid"); s == "" {
 		d.uuid = protocol.UUID(uuid.New())
 	} else if d.uuid, err = parseUUID(s); err != nil {
 		return nil, err
 	}
-	if u := root.child("usage"); u != nil {
+	if u := root.Kid("usage"); u != nil {
 		if err := d.parseUsage(u); err != nil {
 			return nil, err
 		}
@@ -106,25 +67,8 @@ func parse(doc []byte, validate bool) (*definition, error) {
 	return d, nil
 }
 
-// decode reads the document; exactly one element is in it.
-func decode(doc []byte) (*element, error) {
-	dec := xml.NewDecoder(strings.NewReader(string(doc)))
-	var root element
-	err := dec.Decode(&root)
-	for err == nil {
-		var t xml.Token
-		if t, err = dec.Token(); err == io.EOF {
-			return &root, nil
-		}
-		if _, more := t.(xml.StartElement); more {
-			err = &xml.SyntaxError{Msg: "Extra content at the end of the document", Line: 1}
-		}
-	}
-	return nil, syntaxError(doc, err)
-}
-
-func yesNo(e *element, name string) (bool, error) {
-	switch e.attr(name) {
+func yesNo(e *xmltree.Node, name string) (bool, error) {
+	switch e.Get(name) {
 	case "yes":
 		return true, nil
 	case "no", "":
@@ -133,8 +77,8 @@ func yesNo(e *element, name string) (bool, error) {
 	return false, liberr.New(from, liberr.XMLError, "invalid value of '%s'", name)
 }
 
-func (d *definition) parseUsage(u *element) error {
-	name := u.attr("type")
+func (d *definition) parseUsage(u *xmltree.Node) error {
+	name := u.Get("type")
 	if name == "" {
 		return liberr.New(from, liberr.XMLError, "unknown secret usage type")
 	}
@@ -146,7 +90,7 @@ func (d *definition) parseUsage(u *element) error {
 		if t == virt.SecretUsageTypeNone {
 			return nil
 		}
-		if d.usageID = u.text(usages[t].element); d.usageID == "" {
+		if d.usageID = u.KidText(usages[t].element); d.usageID == "" {
 			return liberr.New(from, liberr.InternalError, "%s", usages[t].missing)
 		}
 		return nil
@@ -174,19 +118,17 @@ func parseUUID(s string) (u protocol.UUID, err error) {
 	return u, nil
 }
 
-var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&apos;")
-
 // format prints the definition as libvirt does.
 func (d *definition) format() string {
 	yn := map[bool]string{false: "no", true: "yes"}
 	var b strings.Builder
 	fmt.Fprintf(&b, "<secret ephemeral='%s' private='%s'>\n  <uuid>%s</uuid>\n", yn[d.ephemeral], yn[d.private], d.uuid)
 	if d.description != "" {
-		fmt.Fprintf(&b, "  <description>%s</description>\n", escaper.Replace(d.description))
+		fmt.Fprintf(&b, "  <description>%s</description>\n", xmltree.Escape(d.description))
 	}
 	if d.usageType != virt.SecretUsageTypeNone {
 		u := usages[d.usageType]
-		fmt.Fprintf(&b, "  <usage type='%s'>\n    <%s>%s</%s>\n  </usage>\n", u.name, u.element, escaper.Replace(d.usageID), u.element)
+		fmt.Fprintf(&b, "  <usage type='%s'>\n    <%s>%s</%s>\n  </usage>\n", u.name, u.element, xmltree.Escape(d.usageID), u.element)
 	}
 	b.WriteString("</secret>\n")
 	return b.String()

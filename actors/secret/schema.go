@@ -3,6 +3,7 @@ package secret
 import (
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -14,23 +15,22 @@ func invalid(why string) error {
 }
 
 // checkSchema says what the schema has against the document: what it must not contain, then what does not fit.
-func checkSchema(root *element) error {
+func checkSchema(root *xmltree.Node) error {
 	for _, a := range root.Attrs {
-		if a.Name.Local != "xmlns" && (a.Name.Local != "ephemeral" && a.Name.Local != "private" || a.Value != "yes" && a.Value != "no") {
-			return invalid("Invalid attribute " + a.Name.Local + " for element secret")
+		if a.Name != "xmlns" && (a.Name != "ephemeral" && a.Name != "private" || a.Value != "yes" && a.Value != "no") {
+			return invalid("Invalid attribute " + a.Name + " for element secret")
 		}
 	}
 	if strings.TrimSpace(root.Text) != "" {
 		return invalid("Element secret has extra content: text")
 	}
 	seen := map[string]bool{}
-	for i := range root.Children {
-		c := &root.Children[i]
-		name := c.XMLName.Local
+	for _, c := range root.Kids {
+		name := c.Local()
 		fits := false
 		switch name {
 		case "description":
-			fits = len(c.Children) == 0
+			fits = len(c.Kids) == 0
 		case "uuid":
 			_, err := parseUUID(c.Text)
 			fits = err == nil
@@ -48,13 +48,13 @@ func checkSchema(root *element) error {
 }
 
 // usageFits: a type that is known, and exactly the element that belongs to it. The path of a volume is absolute.
-func usageFits(u *element) bool {
-	if len(u.Children) != 1 || len(u.Attrs) != 1 {
+func usageFits(u *xmltree.Node) bool {
+	if len(u.Kids) != 1 || len(u.Attrs) != 1 {
 		return false
 	}
 	for _, k := range usages[1:] {
-		if k.name == u.attr("type") {
-			id := u.text(k.element)
+		if k.name == u.Get("type") {
+			id := u.KidText(k.element)
 			return id != "" && (k.element != "volume" || strings.HasPrefix(id, "/"))
 		}
 	}
