@@ -13,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"virtree/actors"
+	"virtree/actors/follow"
 	"virtree/supervisors"
 )
 
@@ -526,44 +529,148 @@ func TestNoTreeIsSaidSo(t *testing.T) {
 	}
 }
 
-// On a terminal the screen is a page of its own: Ctrl-C gives back what was there before, and is no error.
+// On a terminal the screen is a page of its own: Ctrl-C, or q, gives back what was there before, and is no error.
 func TestTheLiveScreenLeavesTheTerminalAsItWas(t *testing.T) {
 	h := newHost(t, "run", "-q")
 	h.up()
-	for _, args := range [][]string{{"top"}, {"tree", "--watch"}} {
-		master, slave := openTerminal(t)
-		cmd := virtree(append(args, "--root", h.root)...)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+	for _, c := range []struct {
+		args, env []string
+		end, want string
+	}{
+		{[]string{"top"}, nil, "\x03", "libvirtd"},
+		{[]string{"top"}, []string{"NO_COLOR=1"}, "q", "libvirtd"},
+		{[]string{"tree", "--watch"}, nil, "\x03", "virtqemud"},
+	} {
+		v := h.onTerminal(c.args, c.env)
+		v.until("two pages", func(text string) bool { return strings.Count(text, eraseBelow) >= 3 })
+		v.press(c.end)
+		text, err := v.wait()
+		if err != nil {
+			t.Errorf("%v: %v", c.args, err)
 		}
-		_ = slave.Close()
-		var all []byte
-		pages := 0
-		buf := make([]byte, 64<<10)
-		_ = master.SetReadDeadline(time.Now().Add(patience))
-		for {
-			n, err := master.Read(buf)
-			all = append(all, buf[:n]...)
-			if err != nil { // the terminal's last user has left
-				break
-			}
-			if strings.Count(string(all), eraseBelow) >= 2 && pages == 0 {
-				pages = 2
-				_, _ = master.Write([]byte{3}) // Ctrl-C
-			}
-		}
-		_ = master.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("%v: %v", args, err)
-		}
-		text := string(all)
-		if pages == 0 || !strings.HasPrefix(text, enterScreen) || !strings.Contains(text, "virtqemud") && !strings.Contains(text, "branch qemu") {
-			t.Errorf("%v: %q", args, text)
+		if !strings.HasPrefix(text, enterScreen) || !strings.Contains(text, c.want) {
+			t.Errorf("%v: %q", c.args, text)
 		}
 		if !strings.HasSuffix(text, leaveScreen) {
-			t.Errorf("%v does not leave the terminal as it was: %q", args, text[max(0, len(text)-80):])
+			t.Errorf("%v does not leave the terminal as it was: %q", c.args, text[max(0, len(text)-80):])
+		}
+		if c.env != nil && strings.Contains(text, inColour[good]) {
+			t.Errorf("%v %v has colours: %q", c.args, c.env, text)
 		}
 	}
+}
+
+// The screen follows the size of the terminal, and a tree that ends and comes back.
+func TestTheLiveScreenOutlivesTheTree(t *testing.T) {
+	h := newHost(t, "run", "-q")
+	h.up()
+	v := h.onTerminal([]string{"top", "-n", "200ms"}, nil)
+	v.until("a wide page", func(text string) bool { return strings.Contains(text, "wake-ups/s") })
+	if err := unix.IoctlSetWinsize(int(v.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 50}); err != nil {
+		t.Fatal(err)
+	}
+	v.since()
+	v.until("a narrow page", func(text string) bool {
+		_, last, _ := strings.Cut(text, home)
+		return strings.Contains(last, eraseBelow) && !strings.Contains(last, "resident") && strings.Contains(last, "virtree single")
+	})
+	_ = h.cmd.Process.Signal(syscall.SIGTERM)
+	<-h.ended
+	v.until("nobody is there", func(text string) bool { return strings.Contains(text, "no process answers") })
+	h.cmd, h.ended = virtree("run", "-q", "--root", h.root), make(chan struct{})
+	if err := h.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = h.cmd.Wait()
+		close(h.ended)
+	}()
+	v.since()
+	v.until("it is back", func(text string) bool { return strings.Contains(text, "virtree single") })
+	v.press("q")
+	if _, err := v.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A terminal that can only print gets pages one below the other, without a single escape.
+func TestADumbTerminalGetsText(t *testing.T) {
+	h := newHost(t, "run", "-q")
+	h.up()
+	v := h.onTerminal([]string{"top", "-n", "200ms"}, []string{"TERM=dumb"})
+	v.until("two pages", func(text string) bool { return strings.Count(text, "virtree single") >= 2 })
+	v.press("\x03")
+	if text, err := v.wait(); err != nil || strings.Contains(text, "\x1b") {
+		t.Errorf("%v %q", err, text)
+	}
+}
+
+func TestTopAsJSON(t *testing.T) {
+	h := newHost(t, "run", "-q")
+	h.up()
+	var s struct {
+		Mode      string
+		Processes []follow.Process
+		Branches  []follow.Branch
+		Busiest   []topActor
+	}
+	if out := h.mustRun("top", "--once", "--json", "-n", "200ms", "--idle"); json.Unmarshal([]byte(out), &s) != nil || s.Mode != "single" || len(s.Branches) < 9 || len(s.Busiest) < 9 || s.Processes[0].RSS == 0 {
+		t.Errorf("%s", out)
+	}
+	if out, exit := h.run("top", "--once", "--sort", "colour"); exit == 0 || !strings.Contains(out, "cannot sort") {
+		t.Errorf("exit code %d: %s", exit, out)
+	}
+}
+
+// onTerm is a command of virtree on a terminal of its own.
+type onTerm struct {
+	*host
+	cmd    *exec.Cmd
+	master *os.File
+	text   string
+	from   int // of what until looks at
+}
+
+func (h *host) onTerminal(args, env []string) *onTerm {
+	h.Helper()
+	master, slave := openTerminal(h.T)
+	v := &onTerm{host: h, cmd: virtree(append(args, "--root", h.root)...), master: master}
+	v.cmd.Env = append(append(v.cmd.Env, "TERM=xterm", "NO_COLOR="), env...)
+	v.cmd.Stdin, v.cmd.Stdout, v.cmd.Stderr = slave, slave, slave
+	v.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := v.cmd.Start(); err != nil {
+		h.Fatal(err)
+	}
+	_ = slave.Close()
+	_ = master.SetReadDeadline(time.Now().Add(patience))
+	return v
+}
+
+func (v *onTerm) read() error {
+	buf := make([]byte, 64<<10)
+	n, err := v.master.Read(buf)
+	v.text += string(buf[:n])
+	return err
+}
+
+// until reads until what was written since the last call of since is ok.
+func (v *onTerm) until(what string, ok func(text string) bool) {
+	v.Helper()
+	for !ok(v.text[v.from:]) {
+		if err := v.read(); err != nil {
+			v.Fatalf("never came true: %s: %v\n%q", what, err, v.text[v.from:])
+		}
+	}
+}
+
+func (v *onTerm) since() { v.from = len(v.text) }
+
+func (v *onTerm) press(keys string) { _, _ = v.master.WriteString(keys) }
+
+// wait reads until the terminal's last user has left.
+func (v *onTerm) wait() (text string, err error) {
+	for v.read() == nil {
+	}
+	_ = v.master.Close()
+	return v.text, v.cmd.Wait()
 }

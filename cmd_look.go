@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"virtree/actors"
+	"virtree/actors/follow"
 	"virtree/supervisors"
 )
 
@@ -113,27 +114,10 @@ func printJSON(w io.Writer, p *actors.Picture) error {
 	return enc.Encode(p)
 }
 
-// bad tells whether a state calls for somebody to look.
-func bad(state string) bool {
-	switch state {
-	case "running", "off", "idle", "stopping", "starting":
-		return false
-	}
-	return true
-}
-
-// slowFrom is when a message in hand is no call being served any more but somebody's trouble.
-const slowFrom = 2.0
-
-// ails: bad, or in one message for too long.
-func ails(n *supervisors.Node) bool {
-	return bad(n.State) || n.Busy >= slowFrom && n.Kind != "job"
-}
-
 func troubled(p *actors.Picture) (yes bool) {
-	p.Tree.Walk(func(n *supervisors.Node, _ int) { yes = yes || ails(n) })
+	p.Tree.Walk(func(n *supervisors.Node, _ int) { yes = yes || follow.Ails(n) })
 	for _, process := range p.Processes {
-		yes = yes || bad(process.State)
+		yes = yes || follow.Bad(process.State)
 	}
 	return yes
 }

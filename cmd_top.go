@@ -1,179 +1,203 @@
 package main
 
 import (
-	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"slices"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"virtree/actors"
+	"virtree/actors/follow"
 	"virtree/supervisors"
 )
 
+// lookGrace is how long a drawing waits for processes that take long to describe themselves.
+const lookGrace = 400 * time.Millisecond
+
 // topCommand is the live screen of what is busy.
 func topCommand(code *supervisors.ExitCode) *cobra.Command {
-	var root string
-	var once bool
+	var root, sortBy string
+	var once, asJSON bool
+	state := topState{every: time.Second}
 	cmd := &cobra.Command{
 		Use:   "top",
-		Short: "show what is busy now, each second",
-		Args:  cobra.NoArgs,
+		Short: "show what is busy now, and what is wrong",
+		Long: "Show what is busy now, and what is wrong: processes and branches, latencies of calls, guests by state, the last\n" +
+			"faults, and the actors that have most to do.\n\n" + strings.Join(helpText, "\n"),
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return visit(root, code, func(v *actors.Visitor) error {
-				t := &top{look: v.Picture, now: time.Now}
-				t.sample()
-				if once {
-					time.Sleep(time.Second) // rates need two looks
-					t.sample()
-					t.draw(os.Stdout, width(), 0)
-					return nil
+			at := -1
+			for i, name := range sortNames {
+				if name == sortBy || sortBy == "rate" && topSort(i) == byRate {
+					at = i
 				}
-				return everySecond(func(w io.Writer) {
-					t.sample()
-					t.draw(w, width(), height())
-				})
+			}
+			if at < 0 {
+				return fmt.Errorf("cannot sort by %q: there are trouble, rate, queue, age and name", sortBy)
+			}
+			if state.every < 100*time.Millisecond {
+				return fmt.Errorf("an interval of %v is too short: the least is 100ms", state.every)
+			}
+			state.sort = topSort(at)
+			return visit(root, code, func(v *actors.Visitor) error {
+				f := follow.New(v, lookGrace)
+				switch {
+				case once:
+					follow.New(v, answerLimit+lookGrace).Look() // those that are stuck are known to be before we begin
+					f.Look()
+					time.Sleep(state.every) // rates need two looks
+					s := f.Look()
+					if asJSON {
+						return printSample(os.Stdout, s, &state)
+					}
+					page := topPage{sample: s, state: &state, width: width(), palette: paletteFor(os.Stdout)}
+					page.draw(os.Stdout)
+					return nil
+				case asJSON:
+					return streamSamples(os.Stdout, f, &state)
+				}
+				return liveTop(f, &state)
 			})
 		},
 	}
 	rootFlag(cmd, &root)
-	cmd.Flags().BoolVarP(&once, "once", "1", false, "look for a second, print, and leave")
+	cmd.Flags().BoolVarP(&once, "once", "1", false, "look for one interval, print, and leave")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per interval, until Ctrl-C; with --once one")
+	cmd.Flags().DurationVarP(&state.every, "interval", "n", state.every, "time between two looks")
+	cmd.Flags().StringVarP(&sortBy, "sort", "s", sortNames[byTrouble], "order of actors: trouble, rate, queue, age, name")
+	cmd.Flags().StringVarP(&state.branch, "branch", "b", "", "show only actors of this branch")
+	cmd.Flags().BoolVarP(&state.idle, "idle", "i", false, "show idle actors too")
 	return cmd
 }
 
-// top compares each picture with the one before.
-type top struct {
-	look func() *actors.Picture
-	now  func() time.Time
-
-	at        time.Time
-	picture   *actors.Picture
-	processed map[string]uint64 // by process and id
-	cpu       map[int]float64   // by process
-	rows      []topRow          // of the last sample
-	load      map[int]float64   // processors used, by process
-	total     float64           // messages per second
-}
-
-type topRow struct {
-	process string
-	node    *supervisors.Node
-	rate    float64 // messages handled per second
-}
-
-func (t *top) sample() {
-	p, at := t.look(), t.now()
-	seconds := at.Sub(t.at).Seconds()
-	first := t.at.IsZero()
-	processed, cpu, load := map[string]uint64{}, map[int]float64{}, map[int]float64{}
-	t.rows, t.total = nil, 0
-	for _, process := range p.Processes {
-		cpu[process.PID] = process.CPU
-		if before, ok := t.cpu[process.PID]; ok && process.CPU >= before {
-			load[process.PID] = (process.CPU - before) / seconds
+// liveTop draws until q, Ctrl-C or the end of the terminal. Looking happens beside it, so that keys are answered at once
+// also while a process takes long.
+func liveTop(f *follow.Follower, state *topState) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGTSTP, syscall.SIGWINCH)
+	defer signal.Stop(signals)
+	s := openScreen(os.Stdout)
+	defer s.close()
+	keys := s.keys(os.Stdin)
+	colours := paletteFor(os.Stdout)
+	page := &topPage{state: state, palette: colours}
+	looks := make(chan *follow.Sample)
+	look := func() { looks <- f.Look() }
+	go look()
+	looking := true
+	due := time.NewTimer(state.every)
+	defer due.Stop()
+	draw := func() {
+		page.width, page.height = width(), height()
+		if !s.terminal {
+			page.height = 0
 		}
-		if process.Tree == nil {
-			continue
-		}
-		for _, top := range append([]*supervisors.Node{process.Tree}, process.Servers...) {
-			top.Walk(func(n *supervisors.Node, _ int) {
-				if n.State == "off" || n.Kind == "job" || n.Kind == "inspector" {
-					return
+		s.show(page.draw)
+	}
+	if s.terminal {
+		draw()
+	}
+	for !state.quit {
+		select {
+		case sig := <-signals:
+			switch sig {
+			case syscall.SIGWINCH:
+			case syscall.SIGTSTP:
+				s.suspend()
+			default:
+				return nil
+			}
+		case key, more := <-keys:
+			if !more {
+				return nil // the terminal is gone
+			}
+			state.press(key, page.lines, page.visible)
+		case sample := <-looks:
+			looking = false
+			if !state.paused || page.sample == nil {
+				page.sample = sample
+				state.branches = state.branches[:0]
+				for _, b := range sample.Branches {
+					state.branches = append(state.branches, b.Name)
 				}
-				key := process.Socket + "\x00" + n.ID
-				processed[key] = n.Processed
-				row := topRow{process: process.Name, node: n}
-				if before, ok := t.processed[key]; ok && n.Processed >= before && !first {
-					row.rate = float64(n.Processed-before) / seconds
-				}
-				t.total += row.rate
-				t.rows = append(t.rows, row)
-			})
+			}
+		case <-due.C:
+			due.Reset(state.every)
+			if !looking && !state.paused {
+				looking = true
+				go look()
+			}
+			continue // the sample is what there is to draw
+		}
+		if s.terminal || page.sample != nil {
+			draw()
 		}
 	}
-	slices.SortStableFunc(t.rows, func(a, b topRow) int {
-		return cmp.Or(cmp.Compare(weight(b.node), weight(a.node)), cmp.Compare(b.node.Depth, a.node.Depth), cmp.Compare(b.rate, a.rate))
-	})
-	t.at, t.picture, t.processed, t.cpu, t.load = at, p, processed, cpu, load
+	return nil
 }
 
-// busyFrom is how long a message must have been in hand to count: what takes less is just a call being served.
-const busyFrom = 0.05
-
-// weight puts what is wrong first, then what is busy for long.
-func weight(n *supervisors.Node) float64 {
-	w := 0.0
-	if bad(n.State) {
-		w = 1e9
-	}
-	if n.Busy >= busyFrom {
-		w += n.Busy
-	}
-	return w
+// topJSON is a sample with its busiest actors.
+type topJSON struct {
+	*follow.Sample
+	Busiest []topActor `json:"busiest"`
 }
 
-const topFormat = "%-10s %6s %6s %9s %6s %6s %7s %8s"
+type topActor struct {
+	Process string  `json:"process"`
+	Branch  string  `json:"branch,omitempty"`
+	ID      string  `json:"id"`
+	Kind    string  `json:"kind"`
+	Title   string  `json:"title,omitempty"`
+	State   string  `json:"state"`
+	Life    string  `json:"life,omitempty"`
+	Rate    float64 `json:"messages_per_second"`
+	Depth   int     `json:"depth"`
+	Age     float64 `json:"age"`
+	Busy    float64 `json:"busy"`
+	Doing   string  `json:"doing,omitempty"`
+	Failed  int     `json:"restarts"`
+	Error   string  `json:"last_error,omitempty"`
+}
 
-func (t *top) draw(w io.Writer, width, height int) {
-	fmt.Fprintln(w, cut(fmt.Sprintf("%s  %.0f messages/s  %s", headline(t.picture), t.total, t.at.Format("15:04:05")), width))
-	fmt.Fprintln(w, cut(fmt.Sprintf(topFormat, "PROCESS", "PID", "CPU%", "RESIDENT", "GOROUT", "FILES", "CLIENTS", "UPTIME"), width))
-	lines := 2
-	for _, p := range t.picture.Processes {
-		row := fmt.Sprintf(topFormat, p.Name, fmt.Sprint(p.PID), fmt.Sprintf("%.1f", 100*t.load[p.PID]), bytesText(p.RSS), fmt.Sprint(p.Goroutines), fmt.Sprint(p.Descriptors), fmt.Sprint(clientsOf(p)), timeText(p.Uptime))
-		if p.State != "running" {
-			row = fmt.Sprintf(topFormat, p.Name, fmt.Sprint(p.PID), "", "", "", "", "", "") + " " + p.State + ": " + p.Error
-		}
-		fmt.Fprintln(w, cut(row, width))
-		lines++
-	}
-	fmt.Fprintln(w)
-	fmt.Fprintln(w, cut(fmt.Sprintf("%-10s %-34s %-12s %6s %7s %7s %8s %6s  %s", "PROCESS", "ACTOR", "STATE", "QUEUE", "AGE", "BUSY", "MSG/S", "FAILED", "DOING"), width))
-	lines += 3
-	for _, r := range t.rows {
-		if height > 0 && lines >= height {
+// busiestShown is how many actors a JSON sample has.
+const busiestShown = 50
+
+func printSample(w io.Writer, s *follow.Sample, state *topState) error {
+	out := topJSON{Sample: s, Busiest: []topActor{}}
+	for _, r := range state.rows(s) {
+		n := r.Node
+		out.Busiest = append(out.Busiest, topActor{
+			r.Process, r.Branch, n.ID, n.Kind, n.Title, n.State, n.Life, r.Rate, n.Depth, n.Age, n.Busy, n.Doing, n.Restarts, n.LastError,
+		})
+		if len(out.Busiest) == busiestShown {
 			break
 		}
-		n := r.node
-		if height == 0 && n.Depth == 0 && weight(n) == 0 && r.rate == 0 {
-			continue // printed once: only what does something
+	}
+	return json.NewEncoder(w).Encode(out)
+}
+
+// streamSamples prints one object per line until it is interrupted or nobody reads.
+func streamSamples(w io.Writer, f *follow.Follower, state *topState) error {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(stop)
+	f.Look()
+	tick := time.NewTicker(state.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return nil
+		case <-tick.C:
 		}
-		fmt.Fprintln(w, cut(fmt.Sprintf("%-10s %-34s %-12s %6d %7s %7s %8.1f %6d  %s", r.process, cut(called(n), 34), n.State, n.Depth,
-			orDash(n.Age), orDash(n.Busy), r.rate, n.Restarts, strings.TrimPrefix(n.Doing, "*")), width))
-		lines++
+		if err := printSample(w, f.Look(), state); err != nil {
+			return err
+		}
 	}
-}
-
-func clientsOf(p *actors.Process) (n int) {
-	for _, top := range p.Servers {
-		top.Walk(func(node *supervisors.Node, _ int) {
-			if node.Kind == "client" {
-				n++
-			}
-		})
-	}
-	return n
-}
-
-// called is the shortest name that tells an actor from others.
-func called(n *supervisors.Node) string {
-	switch {
-	case n.Title != "":
-		return n.Kind + " " + n.Title
-	case n.Kind == "client" || n.Kind == "server":
-		return n.ID
-	case n.Kind == "" || n.Kind == "object" || n.Kind == n.Name || n.Kind == "supervisor":
-		return n.Name
-	}
-	return n.Kind + " " + n.Name
-}
-
-func orDash(seconds float64) string {
-	if seconds == 0 {
-		return "-"
-	}
-	return timeText(seconds)
 }

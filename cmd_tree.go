@@ -7,9 +7,9 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"virtree/actors"
+	"virtree/actors/follow"
 	"virtree/supervisors"
 )
 
@@ -42,21 +42,21 @@ func printTree(w io.Writer, p *actors.Picture, width int, all bool) {
 	widths := [8]int{}
 	for _, l := range lines {
 		for i, c := range l.cells {
-			widths[i] = max(widths[i], utf8.RuneCountInString(c))
+			widths[i] = max(widths[i], textWidth(c))
 		}
 	}
-	colours := width > 0 && isTerminal(os.Stdout)
+	palette := paletteFor(os.Stdout)
 	for _, l := range lines {
 		var b strings.Builder
 		for i, c := range l.cells {
 			b.WriteString(c)
 			if i < len(l.cells)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c)+2))
+				b.WriteString(strings.Repeat(" ", widths[i]-textWidth(c)+2))
 			}
 		}
-		text := cut(strings.TrimRight(b.String(), " "), width)
-		if l.bad && colours {
-			text = red + text + plainText
+		text := cut(strings.TrimRight(clean(b.String()), " "), width)
+		if l.bad {
+			text = palette.paint(text, alarm)
 		}
 		fmt.Fprintln(w, text)
 	}
@@ -156,7 +156,7 @@ func lineOf(n *supervisors.Node, prefix string, p *actors.Picture) treeLine {
 	case n.Kind != "" && n.Kind != n.Name && n.Kind != "object" && n.Kind != "supervisor" && n.Kind != "host":
 		name = n.Kind + " " + n.Name
 	}
-	l := treeLine{bad: ails(n)}
+	l := treeLine{bad: follow.Ails(n)}
 	l.cells[0] = prefix + name
 	if n.OSPid != 0 {
 		l.cells[1] = fmt.Sprint(n.OSPid)
