@@ -1,10 +1,14 @@
 package client
 
 import (
+	"encoding/binary"
 	"io"
 	"net"
 	"path/filepath"
+	"runtime"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"virtree/wire/protocol"
 	"virtree/wire/rpc"
@@ -87,4 +91,60 @@ func BenchmarkCostSocket(b *testing.B) {
 		say(protocol.ConnectOpen.Procedure, (&protocol.ConnectOpenArgs{Name: &uri}).AppendXDR(nil))
 		converse(b, conn)
 	})
+}
+
+// BenchmarkCostConnection is a client that connects and opens, and the memory that it keeps: its actor, its reader, and what
+// the runtime holds for both ends of the socket.
+func BenchmarkCostConnection(b *testing.B) {
+	b.Run("connected_and_opened", func(b *testing.B) {
+		w := start(b, func(c *Config) { c.Limits.Clients = 1 << 30 })
+		uri := "qemu:///system"
+		open := appendCall(nil, protocol.AuthList.Procedure, nil)
+		open = appendCall(open, protocol.ConnectOpen.Procedure, (&protocol.ConnectOpenArgs{Name: &uri}).AppendXDR(nil))
+		answers := make([]byte, 28+8+28) // an empty list of kinds, and nothing
+		connect := func() {
+			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = unix.Close(fd) })
+			if err := unix.Connect(fd, &unix.SockaddrUnix{Name: w.rw}); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := unix.Write(fd, open); err != nil {
+				b.Fatal(err)
+			}
+			for have := 0; have < len(answers); {
+				n, err := unix.Read(fd, answers[have:])
+				if err != nil || n == 0 {
+					b.Fatalf("answers: %d, %v", n, err)
+				}
+				have += n
+			}
+		}
+		connect()
+		var before, after runtime.MemStats
+		rest := func(m *runtime.MemStats) {
+			for range 3 { // stacks shrink by half each time
+				runtime.GC()
+			}
+			runtime.ReadMemStats(m)
+		}
+		rest(&before)
+		b.ReportAllocs()
+		b.ResetTimer()
+		for range b.N {
+			connect()
+		}
+		b.StopTimer()
+		rest(&after)
+		b.ReportMetric(float64(int64(after.HeapInuse)-int64(before.HeapInuse))/float64(b.N), "kept-B-heap")
+		b.ReportMetric(float64(int64(after.StackInuse)-int64(before.StackInuse))/float64(b.N), "kept-B-stack")
+	})
+}
+
+func appendCall(b []byte, p *protocol.Procedure, payload []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(28+len(payload)))
+	b = rpc.Header{Program: p.Program, Version: p.Version, Proc: p.Number}.Append(b)
+	return append(b, payload...)
 }

@@ -64,8 +64,11 @@ func NewConn(nc net.Conn, opt *Options) *Conn {
 	if c.opt.MaxQueue <= 0 {
 		c.opt.MaxQueue = 64 << 20
 	}
-	c.rd = reader{src: plainSource{nc}, buf: make([]byte, max(readBuffer, len(c.opt.Ahead)))}
-	c.rd.w = copy(c.rd.buf, c.opt.Ahead)
+	c.rd = reader{src: plainSource{nc}}
+	if n := len(c.opt.Ahead); n > 0 {
+		c.rd.buf = make([]byte, max(readBuffer, n))
+		c.rd.w = copy(c.rd.buf, c.opt.Ahead)
+	}
 	c.opt.Ahead = nil
 	c.wr = writer{conn: nc, opt: &c.opt}
 	if s := rawSocket(nc); s != nil {

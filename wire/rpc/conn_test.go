@@ -198,6 +198,24 @@ func TestDeadlineBetweenPacketsIsHarmless(t *testing.T) {
 	}
 }
 
+// Thousands of connections that say nothing hold nothing to read into.
+func TestIdleConnectionHasNoBuffer(t *testing.T) {
+	x, y := unixPair(t)
+	c := NewConn(y, nil)
+	for serial := range uint32(2) {
+		x.Write(appendPacket(nil, Header{Serial: serial}, pattern(100, 1), nil, 0))
+		mustRead(t, c).Release()
+		c.SetReadDeadline(time.Now().Add(time.Millisecond))
+		if _, err := c.ReadPacket(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if c.rd.buf != nil || c.rd.box != nil {
+			t.Error("a connection that waits holds a buffer")
+		}
+		c.SetReadDeadline(time.Time{})
+	}
+}
+
 // TestAnyCutOfTheStream sends random packets in random pieces and compares with
 // what was sent.
 func TestAnyCutOfTheStream(t *testing.T) {
@@ -209,7 +227,7 @@ func TestAnyCutOfTheStream(t *testing.T) {
 			want = append(want, p)
 			stream = appendPacket(stream, Header{Serial: uint32(i)}, p, nil, 0)
 		}
-		r := reader{src: &chopped{rt: rt, b: stream}, buf: make([]byte, readBuffer)}
+		r := reader{src: &chopped{rt: rt, b: stream}}
 		for i, w := range want {
 			p, err := r.next()
 			if err != nil {
@@ -230,6 +248,8 @@ type chopped struct {
 	rt *rapid.T
 	b  []byte
 }
+
+func (c *chopped) recvBox() (*inbox, int, []*os.File, error) { return waitBox(c.recv) }
 
 func (c *chopped) recv(p []byte) (int, []*os.File, error) {
 	if len(c.b) == 0 {
@@ -583,7 +603,7 @@ func FuzzReadPacket(f *testing.F) {
 	f.Add(appendPacket(appendPacket(nil, keepaliveHeader(keepalivePing), nil, nil, 0), Header{}, make([]byte, 2000), nil, 0))
 	f.Add([]byte{0, 0, 0, 27})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := reader{src: plainSource{bytes.NewReader(b)}, buf: make([]byte, readBuffer)}
+		r := reader{src: plainSource{bytes.NewReader(b)}}
 		var again []byte
 		for {
 			p, err := r.next()

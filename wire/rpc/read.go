@@ -6,12 +6,21 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 )
 
-// readBuffer is small because every idle connection holds one: a burst of calls
-// is served many to a system call, and a large payload bypasses it.
+// readBuffer is enough for a burst of calls to be served many to a system call; a large payload bypasses it.
 const readBuffer = 8 << 10
+
+// inbox is what is read into: bytes, and control messages that come with them. An idle connection has none, since there may
+// be thousands of them; a socket takes one from the pool when there is something to read.
+type inbox struct {
+	bytes [readBuffer]byte
+	oob   [inboxControl]byte
+}
+
+var inboxes = sync.Pool{New: func() any { return new(inbox) }}
 
 // reader cuts the byte stream into packets. It belongs to whoever calls
 // ReadPacket, one goroutine at a time.
@@ -24,7 +33,8 @@ const readBuffer = 8 << 10
 // the byte they came with.
 type reader struct {
 	src      source
-	buf      []byte
+	box      *inbox // whose bytes buf is; nil: none, or buf is what was read ahead in another process
+	buf      []byte // nil when there is nothing in it
 	r, w     int
 	consumed uint64
 	fds      []strayFD
@@ -41,14 +51,22 @@ type strayFD struct {
 // returned with n bytes came with the last of these bytes.
 type source interface {
 	recv(p []byte) (n int, fds []*os.File, err error)
+	// recvBox is recv into an inbox, which is the caller's afterwards; nil without bytes.
+	recvBox() (box *inbox, n int, fds []*os.File, err error)
 	passesFDs() bool
 }
 
 // fill reads more bytes behind buf[r:w].
 func (r *reader) fill() error {
 	if r.r == r.w {
-		r.r, r.w = 0, 0
-	} else if r.w == len(r.buf) {
+		r.vacate()
+		box, n, fds, err := r.src.recvBox()
+		if box != nil {
+			r.box, r.buf, r.w = box, box.bytes[:], n
+		}
+		return r.accept(r.consumed, n, fds, err)
+	}
+	if r.w == len(r.buf) {
 		copy(r.buf, r.buf[r.r:r.w])
 		r.r, r.w = 0, r.w-r.r
 	}
@@ -57,22 +75,35 @@ func (r *reader) fill() error {
 	return err
 }
 
+// vacate gives an empty buffer back before what may be a long wait.
+func (r *reader) vacate() {
+	if r.box != nil {
+		inboxes.Put(r.box)
+	}
+	r.box, r.buf, r.r, r.w = nil, nil, 0, 0
+}
+
 // recv reads into p the bytes that follow stream position at.
 func (r *reader) recv(p []byte, at uint64) (int, error) {
 	n, fds, err := r.src.recv(p)
+	return n, r.accept(at, n, fds, err)
+}
+
+// accept keeps what came with n bytes from stream position at.
+func (r *reader) accept(at uint64, n int, fds []*os.File, err error) error {
 	if len(fds) > 0 {
 		// One descriptor per byte is the protocol; a byte that brings several
 		// is nothing a packet could claim.
 		if len(fds) > 1 || len(r.fds) >= MaxFDs {
 			closeFiles(fds)
-			return n, &FrameError{What: "unexpected file descriptors"}
+			return &FrameError{What: "unexpected file descriptors"}
 		}
 		r.fds = append(r.fds, strayFD{at + uint64(n) - 1, fds[0]})
 	}
 	if err == nil && n == 0 {
 		err = io.ErrNoProgress
 	}
-	return n, err
+	return err
 }
 
 // need blocks until n bytes are buffered; n must fit the buffer.
@@ -142,7 +173,7 @@ func (r *reader) payload(p *Packet, n int) (have int, err error) {
 			p.grow(n)
 		}
 		room := min(n, len(p.buf))
-		if room-have < len(r.buf) && room == n {
+		if room-have < readBuffer && room == n {
 			// The tail is short: read ahead through the buffer.
 			if err := r.fill(); err != nil {
 				return have, midPacket(err)
@@ -210,6 +241,9 @@ func (r *reader) close() {
 		s.file.Close()
 	}
 	r.fds = nil
+	if r.r == r.w {
+		r.vacate()
+	}
 }
 
 // complete reports whether a whole packet (descriptors aside) is buffered.
@@ -234,6 +268,19 @@ func (s plainSource) recv(p []byte) (int, []*os.File, error) {
 		err = nil // an error that came with bytes comes again
 	}
 	return n, nil, err
+}
+
+func (s plainSource) recvBox() (*inbox, int, []*os.File, error) { return waitBox(s.recv) }
+
+// waitBox is recvBox of a source that cannot tell whether there is something to read: it holds the inbox while it waits.
+func waitBox(recv func(p []byte) (int, []*os.File, error)) (*inbox, int, []*os.File, error) {
+	box := inboxes.Get().(*inbox)
+	n, fds, err := recv(box.bytes[:])
+	if n == 0 {
+		inboxes.Put(box)
+		box = nil
+	}
+	return box, n, fds, err
 }
 
 func (plainSource) passesFDs() bool { return false }

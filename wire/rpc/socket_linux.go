@@ -34,29 +34,42 @@ type transfer struct {
 	fn  func(fd uintptr) bool
 	msg unix.Msghdr
 	iov unix.Iovec
-	oob []byte
+	box *inbox // that was read into, of recvBox
 }
 
 // scmMaxFD is the kernel's limit of descriptors in one message. Room for all of
 // them means a hostile peer cannot make the kernel truncate the list.
 const scmMaxFD = 253
 
+// inboxControl is unix.CmsgSpace(4*scmMaxFD), which is no constant.
+const inboxControl = unix.SizeofCmsghdr + (4*scmMaxFD+7)&^7
+
 func newSocket(raw syscall.RawConn, isUnix bool) *socket {
 	s := &socket{raw: raw, unix: isUnix}
 	s.in.fn, s.out.fn = s.recvmsg, s.send
-	if isUnix {
-		s.in.oob = make([]byte, unix.CmsgSpace(scmMaxFD*4))
-	}
 	return s
 }
 
 func (s *socket) passesFDs() bool { return s.unix }
 
 func (s *socket) recv(p []byte) (int, []*os.File, error) {
+	s.in.p = p
+	n, fds, err := s.receive()
+	s.in.p = nil
+	return n, fds, err
+}
+
+func (s *socket) recvBox() (*inbox, int, []*os.File, error) {
+	n, fds, err := s.receive()
+	box := s.in.box
+	s.in.box = nil
+	return box, n, fds, err
+}
+
+func (s *socket) receive() (int, []*os.File, error) {
 	t := &s.in
-	t.p, t.n, t.err, t.fds = p, 0, nil, nil
+	t.n, t.err, t.fds = 0, nil, nil
 	err := s.raw.Read(t.fn)
-	t.p = nil
 	if err == nil {
 		err = t.err
 	}
@@ -68,34 +81,44 @@ func (s *socket) recv(p []byte) (int, []*os.File, error) {
 	return t.n, fds, err
 }
 
+// recvmsg reads into p, or else into an inbox, which is there only while there is something to read.
 func (s *socket) recvmsg(fd uintptr) bool {
 	t := &s.in
-	t.iov.Base = unsafe.SliceData(t.p)
-	t.iov.SetLen(len(t.p))
+	box := inboxes.Get().(*inbox)
+	p := t.p
+	if p == nil {
+		p = box.bytes[:]
+	}
+	t.iov.Base = unsafe.SliceData(p)
+	t.iov.SetLen(len(p))
 	t.msg = unix.Msghdr{Iov: &t.iov}
 	t.msg.SetIovlen(1)
-	if len(t.oob) > 0 {
-		t.msg.Control = &t.oob[0]
-		t.msg.SetControllen(len(t.oob))
+	if s.unix {
+		t.msg.Control = &box.oob[0]
+		t.msg.SetControllen(len(box.oob))
 	}
-	for {
-		n, _, errno := unix.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&t.msg)), unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
-		switch errno {
-		case 0:
-			t.n = int(n)
-			if t.msg.Controllen > 0 {
-				t.fds, t.err = parseRights(t.oob[:t.msg.Controllen])
-			}
-			return true
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN:
-			return false
-		default:
-			t.err = os.NewSyscallError("recvmsg", errno)
-			return true
+	errno := unix.EINTR
+	var n uintptr
+	for errno == unix.EINTR {
+		n, _, errno = unix.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&t.msg)), unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	}
+	switch errno {
+	case 0:
+		t.n = int(n)
+		if t.msg.Controllen > 0 {
+			t.fds, t.err = parseRights(box.oob[:t.msg.Controllen])
 		}
+	case unix.EAGAIN:
+	default:
+		t.err = os.NewSyscallError("recvmsg", errno)
 	}
+	t.iov.Base, t.msg.Control = nil, nil // nothing of an inbox that is another connection's now
+	if t.p == nil && t.n > 0 {
+		t.box = box
+	} else {
+		inboxes.Put(box)
+	}
+	return errno != unix.EAGAIN
 }
 
 // parseRights wraps received descriptors at once, so that none is lost whatever
