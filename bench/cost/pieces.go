@@ -24,7 +24,7 @@ type piece struct {
 }
 
 // packages hold the pieces: what is measured is internal to them.
-var packages = []string{"./actors/internal/mailbox", "./actors/internal/kit", "./actors/client", "./wire/remoting"}
+var packages = []string{"./actors/internal/mailbox", "./actors/internal/kit", "./actors/qemu", "./actors/client", "./wire/remoting"}
 
 // pieces runs the benchmarks called Cost of all packages, one after the other.
 func pieces(ctx context.Context, small bool) ([]piece, error) {
