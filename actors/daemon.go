@@ -84,8 +84,10 @@ func Run(opts Options) supervisors.ExitCode {
 			if d.set != nil {
 				_ = d.set.Close()
 			}
+			d.goodbye()
 		},
 	})
+	d.goodbye()
 	d.close()
 	return code
 }
@@ -185,6 +187,7 @@ func (d *daemon) startSystem(name string, act *sockets.Activation) error {
 	}
 	if !d.opts.Split {
 		opts.Dial, opts.DialTimeout = d.dialDaemon, wakeTimeout
+		opts.Later = true // until there is a branch to speak to
 	}
 	node, err := remoting.Start(d.system, opts)
 	if err != nil {
@@ -219,6 +222,10 @@ func (d *daemon) startTree() error {
 		return err
 	}
 	d.tree = tree
+	go func() {
+		<-tree.Ready()
+		d.node.Serve()
+	}()
 	dog := &kit.Watchdog{System: d.system, Log: d.logs.Logger("watchdog"), MaxAbandoned: maxAbandoned}
 	dog.OnSlow = func(kit.Stuck) { d.stuck.Add(1) }
 	dog.OnBack = func(kit.Stuck) { d.back.Add(1) }
@@ -278,6 +285,16 @@ func (d *daemon) serving() {
 	if d.opts.Ready != nil {
 		d.opts.Ready()
 	}
+}
+
+// goodbyeLimit bounds how long a daemon that leaves waits until what the others had asked is answered.
+const goodbyeLimit = 2 * time.Second
+
+// goodbye tells the other daemons that this one leaves, so that what they ask from now on waits for the next one.
+func (d *daemon) goodbye() {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeLimit)
+	defer cancel()
+	d.node.Leave(ctx)
 }
 
 // close ends what outlives the tree.

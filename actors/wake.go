@@ -38,15 +38,17 @@ func (d *daemon) dialDaemon(ctx context.Context, address string) (*net.UnixConn,
 	if d.paths.Session {
 		wake = d.startDaemon
 	}
-	awake, werr := wake(ctx, b.Daemon)
-	if werr != nil {
-		d.log.Debug().Err(werr).Str("daemon", b.Daemon).Msg("another daemon of the tree cannot be woken")
-		return nil, err
-	}
-	defer awake()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for n := 0; ; n++ {
+		if n%wakeAgain == 0 { // the one before may still have been on its way out
+			awake, werr := wake(ctx, b.Daemon)
+			if werr != nil {
+				d.log.Debug().Err(werr).Str("daemon", b.Daemon).Msg("another daemon of the tree cannot be woken")
+				return nil, err
+			}
+			defer awake()
+		}
 		select {
 		case <-ctx.Done():
 			return nil, err
@@ -57,6 +59,9 @@ func (d *daemon) dialDaemon(ctx context.Context, address string) (*net.UnixConn,
 		}
 	}
 }
+
+// wakeAgain is after how many looks for its socket a daemon is woken once more.
+const wakeAgain = 50
 
 // knock connects to a daemon as a client does: the service manager, which has its socket, then starts it, and the
 // connection keeps it from ending at once for want of work.

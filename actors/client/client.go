@@ -124,7 +124,7 @@ func (c *client) Receive(ctx actor.Context) {
 	case *infoRequest:
 		ctx.Respond(c.info())
 	case *actor.Terminated:
-		c.lost(ctx, m.Who)
+		c.lost(ctx, m.Who, m.Why)
 	case *actor.Stopping, *actor.Restarting:
 		c.release(ctx)
 	default:
@@ -229,12 +229,15 @@ func (c *client) goOn(ctx actor.Context) {
 	}
 }
 
-// lost answers what waited for a branch that died, and tells the client when it asked for that.
-func (c *client) lost(ctx actor.Context, who *actor.PID) {
+// lost answers what waited for a branch that died, and tells the client when it asked for that. Of a link that was lost
+// remoting answers each call by itself: some may go on to the branch's next instance.
+func (c *client) lost(ctx actor.Context, who *actor.PID, why actor.TerminatedReason) {
 	delete(c.watched, who.Address+"/"+who.Id)
-	for _, p := range c.asks.Fail(who) {
-		p.then(ctx, &call.Reply{Err: liberr.New(liberr.FromRPC, liberr.RPC, "the %s driver has gone away", who.Id)})
-		c.finished(ctx, p)
+	if why != actor.TerminatedReason_AddressTerminated {
+		for _, p := range c.asks.Fail(who) {
+			p.then(ctx, &call.Reply{Err: liberr.New(liberr.FromRPC, liberr.RPC, "the %s driver has gone away", who.Id)})
+			c.finished(ctx, p)
+		}
 	}
 	if c.events.lost(who) {
 		c.resubscribeLater(ctx)

@@ -16,8 +16,11 @@ type callKey struct {
 
 type call struct {
 	sender   *actor.PID
+	target   *actor.PID
 	msg      any
+	headers  map[string]string
 	deadline uint64 // Unix nanoseconds, 0: none
+	fds      bool   // it had descriptors, which are gone: it cannot be sent again
 }
 
 // isFuture goes by the name that actor.NewFuture gives; the type behind it is not exported.

@@ -12,6 +12,12 @@ func (l *link) onMessage(e *envelope, fds []int, owned bool) {
 		l.onReply(e, fds, owned)
 		return
 	}
+	asks := e.kind == kindUser && len(e.sender) > 0 && (e.flags&flagRequest != 0 || isFuture(string(e.sender)))
+	if asks && !l.admit() {
+		closeAll(fds)
+		l.refuse(e, failure(Leaving, "%s is leaving", l.node.address))
+		return
+	}
 	msg, refusal := l.decode(e, fds, owned)
 	if refusal == nil && e.kind == kindMulti {
 		l.toMany(e, msg)
@@ -21,6 +27,9 @@ func (l *link) onMessage(e *envelope, fds []int, owned bool) {
 		refusal = l.deliver(e, msg)
 	}
 	if refusal != nil {
+		if asks {
+			l.answered.Add(1)
+		}
 		l.refuse(e, refusal)
 	}
 }
@@ -147,6 +156,10 @@ func (l *link) refuse(e *envelope, reason *Failure) {
 
 // onError: a request of a local actor failed at the peer.
 func (l *link) onError(e *envelope) {
+	if Code(e.code) == Leaving {
+		l.onLeaving(e)
+		return
+	}
 	reason := &Failure{Code: Code(e.code), Message: string(e.payload), Serial: e.serial}
 	l.node.failed(l.ep, string(e.target), e.serial, reason)
 }

@@ -29,6 +29,9 @@
 // dialled. A node that dials again has lost its old connection, whether or not the other side has
 // noticed: the epoch in its hello says so, and the other side drops the old one first.
 //
+// A peer whose link was lost is expected back for Options.Patience: until then messages to it wait and are sent on the next
+// link. One that leaves on purpose says goodbye first (goodbye.go), and then no request fails.
+//
 // # On the wire
 //
 // Each frame is a 32 bit big-endian length and a MessagePack array (envelope.go). Descriptors travel as

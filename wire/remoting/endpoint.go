@@ -34,11 +34,14 @@ type endpoint struct {
 	out     outbox
 	calls   map[callKey]call        // requests that wait for their reply
 	parked  []parked                // messages in the outbox that no other table knows; only while dialing
+	again   []unsent                // the leaving peer has refused them: first for its next instance
+	next    []unsent                // came since its goodbye
 	watches map[watchKey]*actor.PID // the watchers, local; on the peer's actors
 	watched map[watchKey]*actor.PID // the watchers, the peer's; on local actors
 
 	cancelDial context.CancelFunc // not nil exactly while dialing
 	retryAt    time.Time
+	expected   time.Time // until then the peer may come back, and messages wait
 	backoff    time.Duration
 	lastError  *Failure // why it is down; nil before the first attempt
 }
@@ -141,8 +144,15 @@ func (ep *endpoint) queue(h *header, buf *buffer, fds []int, target *actor.PID, 
 		buf.free()
 		return refusal
 	}
+	if w == reply && ep.link != nil {
+		ep.link.answered.Add(1)
+	}
 	if key, ok := ep.node.callKey(sender, h); ok {
-		ep.calls[key] = call{sender: sender, msg: msg, deadline: h.deadline}
+		if ep.link != nil && ep.link.leaving {
+			defer ep.mu.Unlock()
+			return ep.keep(&ep.next, unsent{*h, buf, fds, target, sender, msg})
+		}
+		ep.calls[key] = call{sender: sender, target: target, msg: msg, headers: h.headers, deadline: h.deadline, fds: len(fds) > 0}
 	} else if ep.state == dialing {
 		ep.parked = append(ep.parked, parked{target: target, sender: sender, msg: msg})
 	}
@@ -158,7 +168,8 @@ func (ep *endpoint) ready(w weight, size int) *Failure {
 	case closed:
 		return failure(Closed, "%s: the node is closed", ep.address)
 	case down:
-		if ep.lastError != nil && time.Now().Before(ep.retryAt) || strings.HasPrefix(ep.address, anonymous) {
+		now := time.Now()
+		if ep.lastError != nil && now.Before(ep.retryAt) && !now.Before(ep.expected) || strings.HasPrefix(ep.address, anonymous) {
 			if ep.lastError == nil {
 				return failure(Unreachable, "%s cannot be dialled", ep.address)
 			}

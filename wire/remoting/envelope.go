@@ -22,6 +22,7 @@ const (
 	kindTerminated                 // target: watcher, sender: watchee, code: reason
 	kindStop                       // target
 	kindError                      // target: who asked, serial: its request, code, payload: text
+	kindGoodbye                    // requests are refused with Leaving from here on; with flagReply: none will come
 )
 
 const (
@@ -138,7 +139,7 @@ func (e *envelope) decode(body []byte) error {
 		return errVersion
 	}
 	*e = envelope{kind: kind(c.byte()), flags: c.uint(), targets: e.targets[:0], headers: e.headers[:0]}
-	if e.kind < kindHello || e.kind > kindError {
+	if e.kind < kindHello || e.kind > kindGoodbye {
 		return errFrame
 	}
 	if e.kind == kindMulti {

@@ -34,10 +34,14 @@ const (
 
 	// duplicate is only spoken between dialler and listener: keep the other connection.
 	duplicate
+
+	// Leaving: the peer has said goodbye and takes nothing new. Who asked hears it only of a message with descriptors; any other
+	// waits for the peer's next instance.
+	Leaving
 )
 
 var codeNames = [...]string{"", "unreachable", "lost", "busy", "unknown type", "type version", "protocol version",
-	"not found", "too large", "malformed", "expired", "refused", "closed", "duplicate"}
+	"not found", "too large", "malformed", "expired", "refused", "closed", "duplicate", "leaving"}
 
 func (c Code) String() string {
 	if int(c) < len(codeNames) {

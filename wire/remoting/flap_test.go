@@ -15,6 +15,7 @@ type asker struct {
 	pongs    map[uint64]int
 	failures map[uint64]int
 	answered uint64
+	last     *Failure // the last one, to be shown
 	done     chan *asker
 }
 
@@ -33,6 +34,7 @@ func (a *asker) Receive(c actor.Context) {
 		a.answer(c, m.Serial)
 	case *Failure:
 		a.failures[m.Serial]++
+		a.last = m
 		a.answer(c, m.Serial)
 	}
 }

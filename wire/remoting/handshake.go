@@ -143,17 +143,48 @@ func (l *link) abandon() {
 	l.fds = nil
 }
 
-// startDial has the mutex and the state down.
+// startDial has the mutex and the state down. A peer whose link was just lost is dialled when its time to wait is over, and
+// as often as it may still come back.
 func (ep *endpoint) startDial() {
 	ctx, cancel := context.WithTimeout(ep.node.ctx, ep.node.opts.DialTimeout)
 	ep.state, ep.cancelDial = dialing, cancel
-	epoch := ep.epoch
+	epoch, wait, expected := ep.epoch, time.Until(ep.retryAt), ep.expected
 	ep.node.running.Go(func() {
 		defer cancel()
-		if refusal := ep.dial(ctx, epoch); refusal != nil {
-			ep.dialFailed(epoch, refusal)
+		for pause := ep.node.opts.BackoffMin; ; pause = min(2*pause, maxPause) {
+			if !sleep(ctx, wait) {
+				ep.dialFailed(epoch, failure(Unreachable, "%s: %v", ep.address, ctx.Err()))
+				return
+			}
+			refusal := ep.dial(ctx, epoch)
+			if refusal == nil {
+				return
+			}
+			if refusal.Code != Unreachable || ctx.Err() != nil || time.Now().Add(pause).After(expected) {
+				ep.dialFailed(epoch, refusal)
+				return
+			}
+			wait = pause
 		}
 	})
+}
+
+// maxPause is the longest pause between two attempts to reach a peer that is expected back.
+const maxPause = 100 * time.Millisecond
+
+// sleep reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // dial is the dialler's side.

@@ -31,7 +31,11 @@ type link struct {
 	flushing  bool
 	rest      chunk // sent in part, for the writer; no buf: none
 	lastFlush time.Time
-	missed    int // ticks in a row without a byte from the peer, while somebody waited
+	leaving   bool // the peer has said goodbye
+	missed    int  // ticks in a row without a byte from the peer, while somebody waited
+
+	accepted, answered atomic.Int64 // requests of the peer that came, and those that were answered or refused
+	parted             atomic.Bool  // the peer has answered our goodbye
 
 	heard atomic.Bool             // since the last tick
 	cause atomic.Pointer[Failure] // why it ended; set once, before the connection is closed
@@ -223,6 +227,8 @@ func (l *link) handle(e *envelope, fds []int, owned bool) error {
 		}
 	case kindError:
 		l.onError(e)
+	case kindGoodbye:
+		l.onGoodbye(e)
 	default: // the kinds of the handshake
 		return errFrame
 	}

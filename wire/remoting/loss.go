@@ -82,10 +82,14 @@ func (ep *endpoint) lost(l *link, reason *Failure) {
 		// It can only come to us, and gets a new endpoint when it does.
 		ep.state = closed
 		defer n.forget(ep)
+	} else {
+		ep.expected = now.Add(n.opts.Patience)
 	}
+	kept := ep.forward()
 	ep.mu.Unlock()
 	close(l.ended)
 	r.settle(ep, reason)
+	ep.refuse(kept, reason)
 	line := n.opts.Logger.Warn()
 	if strings.HasPrefix(ep.address, anonymous) && len(r.calls) == 0 {
 		line = n.opts.Logger.Debug() // a visitor has left
@@ -138,8 +142,10 @@ func (ep *endpoint) close() {
 	}
 	ep.state = closed
 	r := ep.end()
+	kept := ep.forward()
 	ep.mu.Unlock()
 	r.settle(ep, reason)
+	ep.refuse(kept, reason)
 }
 
 // tick is the heartbeat: it asks a peer that is waited for and says nothing for a sign of life, and counts its silence.
@@ -178,7 +184,9 @@ func (ep *endpoint) tick(now time.Time) (waiting bool) {
 }
 
 // waitedFor tells, with the mutex held, whether somebody waits for this peer: for an answer, or for it to read.
-func (ep *endpoint) waitedFor() bool { return len(ep.calls) > 0 || ep.out.messages > 0 }
+func (ep *endpoint) waitedFor() bool {
+	return len(ep.calls) > 0 || ep.out.messages > 0 || len(ep.again)+len(ep.next) > 0
+}
 
 func (ep *endpoint) isWaitedFor() bool {
 	ep.mu.Lock()

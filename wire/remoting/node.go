@@ -36,11 +36,13 @@ type Node struct {
 	cancel      context.CancelFunc
 	running     sync.WaitGroup // goroutines of the node
 	beating     atomic.Bool    // the heartbeat ticks
+	leaving     atomic.Bool    // goodbye was said
 	awaited     chan struct{}  // wakes it; holds one token
 
 	mu        sync.RWMutex
 	endpoints map[string]*endpoint // by address
 	closed    bool
+	serving   bool
 }
 
 // Address is the address of the node that listens on path.
@@ -90,10 +92,21 @@ func Start(system *actor.ActorSystem, opts Options) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	system.ProcessRegistry.RegisterAddressResolver(n.resolve)
 	n.running.Go(n.heartbeat)
-	if n.listener != nil {
-		n.running.Go(n.accept)
+	if !opts.Later {
+		n.Serve()
 	}
 	return n, nil
+}
+
+// Serve begins to accept connections, where Options.Later has put it off. Who has dialled before has waited.
+func (n *Node) Serve() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.listener == nil || n.closed || n.serving {
+		return
+	}
+	n.serving = true
+	n.running.Go(n.accept)
 }
 
 // listen binds path for this user only, in place of a socket that nobody serves any more.
@@ -199,7 +212,7 @@ func (n *Node) accept() {
 		conn, err := n.listener.AcceptUnix()
 		if err != nil {
 			<-slots
-			if n.ctx.Err() != nil {
+			if n.ctx.Err() != nil || n.leaving.Load() {
 				return
 			}
 			n.opts.Logger.Warn().Err(err).Msg("accept on the actor socket failed")

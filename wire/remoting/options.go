@@ -47,6 +47,12 @@ type Options struct {
 	// A failed dial is not repeated before BackoffMin has passed, doubling up to BackoffMax. Default: 25 ms, 2 s.
 	BackoffMin, BackoffMax time.Duration
 
+	// Patience is how long after its link was lost a peer is expected back: messages to it wait so long for a new link instead
+	// of failing at once. Default: 5 s; negative: not at all.
+	Patience time.Duration
+	// Later keeps those who dial waiting until Serve: a process is reachable by its name before its actors are there.
+	Later bool
+
 	// MaxFrame is the largest encoded message. Default: 40 MiB, libvirt's 32 MiB payload and room for the rest.
 	MaxFrame int
 	// QueueBytes and QueueMessages are what one peer's queue holds before messages are undeliverable with
@@ -61,6 +67,7 @@ func (o Options) withDefaults() Options {
 	def(&o.DialTimeout, 5*time.Second)
 	def(&o.BackoffMin, 25*time.Millisecond)
 	def(&o.BackoffMax, 2*time.Second)
+	def(&o.Patience, 5*time.Second)
 	def(&o.MaxFrame, 40<<20)
 	def(&o.QueueBytes, 64<<20)
 	def(&o.QueueMessages, 16384)
