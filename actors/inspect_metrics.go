@@ -24,6 +24,7 @@ type figures struct {
 
 	mu       sync.Mutex // guards the rest: a look that was given up for lost may come back beside its successor
 	registry *prometheus.Registry
+	size     int               // of the last page
 	last     map[string]counts // by id of an actor, as of the last picture
 	sums     map[group]counts  // since the start
 	process  *Process          // the picture to make metrics of
@@ -58,6 +59,7 @@ func (f *figures) text(p *Process) ([]byte, error) {
 	defer f.mu.Unlock()
 	f.process = p
 	page := metrics.NewPage(p.Daemon)
+	page.Grow(f.size + f.size/16)
 	f.tree(page)
 	f.peers(page)
 	f.sources.Write(page)
@@ -73,6 +75,7 @@ func (f *figures) text(p *Process) ([]byte, error) {
 		}
 	}
 	page.Raw(b.Bytes())
+	f.size = len(page.Bytes())
 	return page.Bytes(), nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -158,6 +159,7 @@ func (s *scraper) serve(page func(ctx context.Context) ([]byte, error)) http.Han
 			return
 		}
 		w.Header().Set("Content-Type", metricsType)
+		w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 		_, _ = w.Write(text) // a scraper that has gone needs no more
 	}
 }
@@ -232,7 +234,12 @@ func fetchPage(ctx context.Context, socket string) ([]byte, error) {
 	if answer.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s: %s", socket, answer.Status)
 	}
-	return io.ReadAll(io.LimitReader(answer.Body, maxPage))
+	if answer.ContentLength < 0 || answer.ContentLength > maxPage {
+		return nil, fmt.Errorf("%s: a page of %d bytes", socket, answer.ContentLength)
+	}
+	page := make([]byte, answer.ContentLength)
+	_, err = io.ReadFull(answer.Body, page)
+	return page, err
 }
 
 // enterFigures enters what the process itself counts, beside its branches.

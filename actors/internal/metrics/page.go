@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,7 +34,10 @@ type Page struct {
 const daemonLabel = "daemon"
 
 // NewPage begins the page of a daemon's process.
-func NewPage(daemon string) *Page { return &Page{daemon: clean(daemon), b: make([]byte, 0, 64<<10)} }
+func NewPage(daemon string) *Page { return &Page{daemon: clean(daemon)} }
+
+// Grow makes room for so many bytes more: a page is about as long as the one before it.
+func (p *Page) Grow(n int) { p.b = slices.Grow(p.b, n) }
 
 // Bytes is the page so far.
 func (p *Page) Bytes() []byte { return p.b }
