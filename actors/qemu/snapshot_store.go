@@ -12,6 +12,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"virtree/actors/internal/disk"
+	"virtree/actors/internal/xmltree"
 	"virtree/actors/qemu/domxml"
 	"virtree/wire/liberr"
 )
@@ -140,8 +141,13 @@ func xmlText(s string) string {
 	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
 }
 
+var snapshotDocument = xmltree.Reader{Origin: "(domain_snapshot)", From: liberr.FromDomainSnapshot, Root: "domainsnapshot"}
+
 // parseSnapshot reads a snapshot's document, a client's or a stored one.
 func parseSnapshot(doc string) (s *snapshot, current bool, err error) {
+	if _, err := snapshotDocument.Read(doc); err != nil {
+		return nil, false, err
+	}
 	var x libvirtxml.DomainSnapshot
 	if err := xml.Unmarshal([]byte(stripHeader(doc)), &x); err != nil {
 		return nil, false, liberr.New(liberr.FromXML, liberr.XMLError, "%v", err)

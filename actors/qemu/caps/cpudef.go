@@ -2,11 +2,11 @@ package caps
 
 import (
 	"encoding/xml"
-	"errors"
 	"slices"
 	"sort"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -45,19 +45,20 @@ func cpuError(code liberr.Code, format string, args ...any) error {
 	return liberr.New(liberr.FromCPU, code, format, args...)
 }
 
+var cpuDocument = xmltree.Reader{Origin: "(CPU_definition)", From: liberr.FromCPU}
+
 // ParseCPU reads a <cpu> document. With mustHost it describes a host; else its <arch> tells which of the two it is.
 func ParseCPU(text string, mustHost bool) (*CPUDef, error) {
+	root, err := cpuDocument.Read(text)
+	if err != nil {
+		return nil, err
+	}
+	if root.Local() != "cpu" {
+		return nil, cpuError(liberr.XMLError, "XML does not contain expected 'cpu' element")
+	}
 	var e cpuElement
 	if err := xml.Unmarshal([]byte(text), &e); err != nil {
-		line := 1
-		var syntax *xml.SyntaxError
-		if errors.As(err, &syntax) {
-			line = syntax.Line
-		}
-		return nil, liberr.New(liberr.FromCPU, liberr.XMLDetail, "(CPU_definition):%d: %s", line, err)
-	}
-	if e.XMLName.Local != "cpu" {
-		return nil, cpuError(liberr.XMLError, "XML does not contain expected 'cpu' element")
+		return nil, cpuError(liberr.XMLError, "%v", err)
 	}
 	def := &CPUDef{Host: mustHost, Vendor: strings.TrimSpace(e.Vendor)}
 	if !mustHost && e.Arch != nil {
