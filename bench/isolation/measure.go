@@ -256,6 +256,27 @@ func (c *Cell) judge(l Limits, usual map[string]float64) {
 	c.Contained = len(c.Reasons) == 0
 }
 
+// judge decides about all cells, by what is usual for each system.
+func (rep *Report) judge(l Limits) {
+	for _, kind := range rep.Systems {
+		var cells []*Cell
+		for _, res := range rep.Rows {
+			if c := res.Cells[kind]; c != nil {
+				cells = append(cells, c)
+			}
+		}
+		usual := usually(cells)
+		for _, c := range cells {
+			c.judge(l, usual)
+		}
+	}
+}
+
+// onlySlow says whether latency is all that is held against the fault.
+func (c *Cell) onlySlow() bool {
+	return !c.Contained && c.Trouble == "" && c.Failed == 0 && c.EventsLost == 0 && c.GuestsLost == 0
+}
+
 // worst keeps the group that suffered most.
 func (c *Cell) worst(group string, ratio float64) {
 	if ratio > c.BrokeBy {
