@@ -220,7 +220,7 @@ func (j *deviceJob) afterRemoval(one *piece) {
 	case *libvirtxml.DomainInterface:
 		j.drv.releaseNIC(d)
 	case *libvirtxml.DomainHostdev:
-		returnHostdev(d)
+		j.drv.returnHostdevs(j.name, []libvirtxml.DomainHostdev{*d})
 	}
 }
 

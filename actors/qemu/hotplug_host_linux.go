@@ -63,30 +63,8 @@ func (p *plugging) provide(ctx context.Context, undo *kit.Undo, one *piece) erro
 	case *libvirtxml.DomainVSock:
 		return p.vsock(d)
 	case *libvirtxml.DomainHostdev:
-		if d.SubsysSCSI != nil {
-			return p.hostSCSI(one.name(), d.SubsysSCSI)
-		}
-		return takeHostdev(undo, d)
+		return p.host.takeHostdevs(ctx, undo, []libvirtxml.DomainHostdev{*d})
 	}
-	return nil
-}
-
-// hostSCSI finds the generic device through which QEMU talks to a SCSI device of the host.
-func (p *plugging) hostSCSI(alias string, s *libvirtxml.DomainHostdevSubsysSCSI) error {
-	if s.Source == nil || s.Source.Host == nil || s.Source.Host.Adapter == nil || s.Source.Host.Address == nil {
-		return nil
-	}
-	a := s.Source.Host.Address
-	host := strings.TrimPrefix(s.Source.Host.Adapter.Name, "scsi_host")
-	dir := fmt.Sprintf("/sys/bus/scsi/devices/%s:%d:%d:%d/scsi_generic", host, value(a.Bus), value(a.Target), value(a.Unit))
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return liberr.System(liberr.FromNone, err, "cannot open directory '%s'", dir)
-	}
-	if len(list) == 0 {
-		return liberr.New(liberr.FromNone, liberr.InternalError, "no generic device in '%s'", dir)
-	}
-	p.host.rt.HostSCSI = map[string]string{alias: "/dev/" + list[0].Name()}
 	return nil
 }
 
@@ -190,39 +168,6 @@ func setCID(f *os.File, cid uint64) error {
 	return err
 }
 
-// takeHostdev finds the host's device, and takes it from the host's own driver where the definition says so.
-func takeHostdev(undo *kit.Undo, h *libvirtxml.DomainHostdev) error {
-	switch {
-	case h.SubsysUSB != nil:
-		return findUSB("/sys/bus/usb/devices", h.SubsysUSB.Source)
-	case h.SubsysPCI != nil:
-		name := pciName(h)
-		if _, err := os.Stat("/sys/bus/pci/devices/" + name); err != nil {
-			return liberr.New(liberr.FromNone, liberr.OperationFailed, "Device %s not found: could not access /sys/bus/pci/devices/%s/config: No such file or directory", name, name)
-		}
-		if h.Managed != "yes" {
-			return nil
-		}
-		if err := bindPCI(name, "vfio-pci"); err != nil {
-			return liberr.System(liberr.FromNone, err, "Failed to bind PCI device '%s' to vfio-pci", name)
-		}
-		undo.Add("give back "+name, func(context.Context) error { return bindPCI(name, "") })
-	}
-	return nil
-}
-
-// bindPCI gives a PCI device to a driver; "" to whichever the kernel chooses.
-func bindPCI(name, driver string) error {
-	dir := "/sys/bus/pci/devices/" + name
-	if err := os.WriteFile(dir+"/driver_override", []byte(driver+"\n"), 0); err != nil {
-		return err
-	}
-	if err := os.WriteFile(dir+"/driver/unbind", []byte(name), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return os.WriteFile("/sys/bus/pci/drivers_probe", []byte(name), 0)
-}
-
 // findUSB writes where on its bus a USB device is that the definition knows by its make.
 func findUSB(sysfs string, s *libvirtxml.DomainHostdevSubsysUSBSource) error {
 	if s == nil || s.Vendor == nil || s.Product == nil {
@@ -261,13 +206,6 @@ func findUSB(sysfs string, s *libvirtxml.DomainHostdevSubsysUSBSource) error {
 		s.Address = found[0]
 	}
 	return nil
-}
-
-// returnHostdev gives a device back to the host.
-func returnHostdev(h *libvirtxml.DomainHostdev) {
-	if h.SubsysPCI != nil && h.Managed == "yes" {
-		_ = bindPCI(pciName(h), "") // it stays with the driver for guests, which does no harm
-	}
 }
 
 // pciName is the host's name for an assigned PCI device: 0000:06:12.5.

@@ -61,6 +61,7 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 		p.folders,
 		p.openLog,
 		p.firmware,
+		p.hostDevices,
 		p.ports,
 		p.interfaces,
 		p.emulators,

@@ -49,7 +49,7 @@ func (p *launchPlan) connectNIC(ctx context.Context, n *libvirtxml.DomainInterfa
 		nic.VDPA, err = p.vdpa(n)
 		return nic, err
 	case "hostdev":
-		return nic, p.takeFunction(n, undo)
+		return nic, p.takeFunction(ctx, n, undo)
 	default:
 		return nic, nil // QEMU's own affair
 	}

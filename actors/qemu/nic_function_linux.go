@@ -15,6 +15,7 @@ import (
 
 	"virtree/actors/internal/disk"
 	"virtree/actors/internal/kit"
+	"virtree/actors/nodedev/assign"
 	"virtree/wire/liberr"
 )
 
@@ -81,7 +82,7 @@ func (s *shared) functionPath(f function) string {
 }
 
 // takeFunction gets a NIC's function ready for the guest.
-func (p *launchPlan) takeFunction(n *libvirtxml.DomainInterface, undo *kit.Undo) error {
+func (p *launchPlan) takeFunction(ctx context.Context, n *libvirtxml.DomainInterface, undo *kit.Undo) error {
 	src := n.Source.Hostdev
 	if src.PCI == nil || src.PCI.Address == nil {
 		return nil // USB, which QEMU finds itself
@@ -98,13 +99,7 @@ func (p *launchPlan) takeFunction(n *libvirtxml.DomainInterface, undo *kit.Undo)
 	}
 	gone := *n
 	undo.Add("give back "+f.pci, func(context.Context) error { return p.drv.returnFunction(&gone) })
-	if n.Managed != "yes" {
-		return nil
-	}
-	if err := bindPCI(f.pci, "vfio-pci"); err != nil {
-		return liberr.System(liberr.FromNone, err, "Failed to bind PCI device '%s' to vfio-pci", f.pci)
-	}
-	return nil
+	return p.drv.assign().Take(ctx, assign.Owner{Driver: assignDriver, Domain: p.name}, []assign.Device{{Address: f.pci, Managed: n.Managed == "yes"}})
 }
 
 // sysfs is where the kernel shows the host's devices.
@@ -164,10 +159,8 @@ func (s *shared) returnFunction(n *libvirtxml.DomainInterface) error {
 	if err != nil {
 		return err
 	}
-	if n.Managed == "yes" {
-		if err := bindPCI(f.pci, ""); err != nil {
-			return err
-		}
+	if err := s.assign().Release(f.pci); err != nil {
+		return err
 	}
 	path := s.functionPath(f)
 	text, err := os.ReadFile(path)

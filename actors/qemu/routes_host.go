@@ -7,7 +7,7 @@ import (
 	"virtree/wire/protocol"
 )
 
-// hostRoutes: the host, as node information calls tell it.
+// hostRoutes: the host, as node information calls tell it, and its devices as guests may have them.
 var hostRoutes = slices.Concat([]call.Route[*driver]{
 	call.Later(protocol.NodeGetInfo, (*driver).nodeInfo),
 	call.Later(protocol.NodeGetCPUStats, (*driver).nodeCPUStats),
@@ -24,4 +24,8 @@ var hostRoutes = slices.Concat([]call.Route[*driver]{
 	call.Later(protocol.ConnectGetSysinfo, (*driver).sysinfo),
 	call.Later(protocol.NodeGetSEVInfo, (*driver).nodeSEVInfo),
 	call.Later(protocol.ConnectDomainXMLToNative, (*driver).xmlToNative),
+	call.Later(protocol.NodeDeviceDettach, (*driver).deviceDettach),
+	call.Later(protocol.NodeDeviceDetachFlags, (*driver).deviceDetachFlags),
+	call.Later(protocol.NodeDeviceReAttach, (*driver).deviceReattach),
+	call.Later(protocol.NodeDeviceReset, (*driver).deviceReset),
 }, hostCPURoutes)

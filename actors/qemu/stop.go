@@ -112,6 +112,7 @@ type leftovers struct {
 	ports  []int
 	files  []string // that were given to the guest
 	nics   []libvirtxml.DomainInterface
+	given  []libvirtxml.DomainHostdev // devices of the host
 	log    string
 }
 
@@ -127,6 +128,7 @@ func (d *domain) leftovers() *leftovers {
 	if def, err := d.live.Def(); err == nil {
 		l.ports = displayPorts(def)
 		l.nics = def.Devices.Interfaces
+		l.given = def.Devices.Hostdevs
 		if !d.drv.guest.self() && relabels(def) {
 			l.files = guestFiles(def)
 		}
@@ -155,6 +157,7 @@ func (l *leftovers) clean(removeLog bool) {
 	for i := range l.nics {
 		l.drv.releaseNIC(&l.nics[i])
 	}
+	l.drv.returnHostdevs(l.name, l.given)
 	if removeLog {
 		_ = os.Remove(l.log)
 	}
