@@ -63,7 +63,7 @@ type Limits struct {
 
 // DefaultLimits are libvirt's, but for InFlight, which is 5 there: one stuck guest and five calls on it
 // would hold up all else its client does.
-var DefaultLimits = Limits{Clients: 5000, Unauth: 20, InFlight: 64, Backlog: 4096, BytesHeld: 8 << 20}
+var DefaultLimits = Limits{Clients: 5000, Unauth: 20, InFlight: 64, Backlog: 1024, BytesHeld: 8 << 20}
 
 // hypervisors are the schemes whose connections reach the secondary drivers too.
 var hypervisors = map[string]bool{"qemu": true, "lxc": true, "xen": true, "ch": true, "bhyve": true, "vbox": true}

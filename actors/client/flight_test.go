@@ -32,7 +32,7 @@ func (w *world) pinged() (*rpc.Client, chan time.Time) {
 
 func TestStuckCallsHoldUpNobodyElse(t *testing.T) {
 	w := start(t, nil)
-	const queued = 1000
+	const queued = 900
 	c, pongs := w.pinged()
 	other := w.open()
 	inFlight := w.conf.Limits.InFlight

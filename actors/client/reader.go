@@ -144,7 +144,8 @@ type reader struct {
 	gate *gate
 	host *dispatch.Host
 
-	give atomic.Bool // the connection is to be given away
+	give   atomic.Bool // the connection is to be given away
+	corked bool        // the replies to a batch are being collected; the reading goroutine's own
 }
 
 // detached is a connection that this process does not read any more.
@@ -167,7 +168,10 @@ func (r *reader) detach() {
 }
 
 func (r *reader) start() {
-	r.host = kit.Dispatcher.NewHost(func() { r.run() })
+	r.host = kit.Dispatcher.NewHost(func() {
+		r.uncork() // an actor is stuck, and others may have answered
+		r.run()
+	})
 	go r.run()
 }
 
@@ -189,7 +193,7 @@ func (r *reader) run() {
 		}
 		r.host.Open()
 		r.deliver(p)
-		for range 16 { // what came in the same read goes to the actor in one run of it
+		for n := range 16 { // what came in the same read goes to the actor in one run of it
 			if !r.conn.PacketBuffered() {
 				break
 			}
@@ -199,11 +203,23 @@ func (r *reader) run() {
 				return
 			}
 			r.deliver(p)
+			if n == 0 { // many calls at once: their replies leave together
+				r.corked = true
+				r.conn.Cork()
+			}
 		}
 		if !r.host.Run() {
 			return
 		}
+		r.uncork()
 		r.gate.wait()
+	}
+}
+
+func (r *reader) uncork() {
+	if r.corked {
+		r.corked = false
+		r.conn.Uncork()
 	}
 }
 
