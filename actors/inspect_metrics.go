@@ -148,7 +148,7 @@ func (f *figures) peers(page *metrics.Page) {
 		page.Family("virtree_peer_"+name, metrics.Gauge, help)
 		for i := range f.process.Peers {
 			if p := &f.process.Peers[i]; !strings.HasPrefix(p.Address, "unix-anonymous:") { // somebody who looks: each would be a line for ever
-				page.Value(value(p), "peer", p.Address)
+				page.Value(value(p), "peer", peerName(p.Address))
 			}
 		}
 	}

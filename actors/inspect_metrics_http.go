@@ -249,6 +249,7 @@ func (d *daemon) enterFigures() {
 			client.WriteFigures(p, *servers)
 		}
 	})
+	d.sources.Set("remoting", func(p *metrics.Page) { writeTraffic(p, d.node.Traffic()) })
 	d.sources.Set("watchdog", func(p *metrics.Page) {
 		p.Family("virtree_watchdog_reports_total", metrics.Counter, "Actors that did not come back from a message in time.")
 		p.Count(d.stuck.Load())

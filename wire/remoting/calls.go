@@ -20,7 +20,8 @@ type call struct {
 	msg      any
 	headers  map[string]string
 	deadline uint64 // Unix nanoseconds, 0: none
-	fds      bool   // it had descriptors, which are gone: it cannot be sent again
+	since    time.Time
+	fds      bool // it had descriptors, which are gone: it cannot be sent again
 }
 
 // isFuture goes by the name that actor.NewFuture gives; the type behind it is not exported.
@@ -70,6 +71,7 @@ func (ep *endpoint) takeCall(key callKey) (call, bool) {
 	c, ok := ep.calls[key]
 	if ok {
 		delete(ep.calls, key)
+		ep.traffic.answered(&c)
 	}
 	return c, ok
 }

@@ -26,6 +26,7 @@ func (s state) String() string { return stateNames[s] }
 type endpoint struct {
 	node    *Node
 	address string
+	traffic *traffic
 
 	mu      sync.Mutex // guards all below; never held while calling out
 	state   state
@@ -57,6 +58,7 @@ func newEndpoint(n *Node, address string) *endpoint {
 	return &endpoint{
 		node:    n,
 		address: address,
+		traffic: n.trafficOf(address),
 		calls:   map[callKey]call{},
 		watches: map[watchKey]*actor.PID{},
 		watched: map[watchKey]*actor.PID{},
@@ -152,10 +154,11 @@ func (ep *endpoint) queue(h *header, buf *buffer, fds []int, target *actor.PID, 
 			defer ep.mu.Unlock()
 			return ep.keep(&ep.next, unsent{*h, buf, fds, target, sender, msg})
 		}
-		ep.calls[key] = call{sender: sender, target: target, msg: msg, headers: h.headers, deadline: h.deadline, fds: len(fds) > 0}
+		ep.calls[key] = call{sender: sender, target: target, msg: msg, headers: h.headers, deadline: h.deadline, since: time.Now(), fds: len(fds) > 0}
 	} else if ep.state == dialing {
 		ep.parked = append(ep.parked, parked{target: target, sender: sender, msg: msg})
 	}
+	ep.traffic.send(len(buf.b))
 	ep.out.add(buf, fds)
 	ep.flush()
 	ep.node.await()
@@ -207,6 +210,7 @@ func (ep *endpoint) postLocked(buf *buffer) bool {
 		}
 		return false
 	}
+	ep.traffic.send(len(buf.b))
 	ep.out.add(buf, nil)
 	ep.flush()
 	return true

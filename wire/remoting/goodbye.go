@@ -140,8 +140,9 @@ func (ep *endpoint) forward() (failed []unsent) {
 			continue
 		}
 		if key, ok := ep.node.callKey(u.sender, &u.h); ok {
-			ep.calls[key] = call{sender: u.sender, target: u.target, msg: u.msg, headers: u.h.headers, deadline: u.h.deadline, fds: len(u.fds) > 0}
+			ep.calls[key] = call{sender: u.sender, target: u.target, msg: u.msg, headers: u.h.headers, deadline: u.h.deadline, since: time.Now(), fds: len(u.fds) > 0}
 		}
+		ep.traffic.send(len(u.buf.b))
 		ep.out.add(u.buf, u.fds)
 	}
 	return failed

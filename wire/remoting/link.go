@@ -183,6 +183,7 @@ func (l *link) readAll() error {
 			l.open = true
 			l.host.Open()
 		}
+		l.ep.traffic.receive(prefix + len(body))
 		if err := l.env.decode(body); err != nil {
 			return err
 		}

@@ -41,6 +41,7 @@ type Node struct {
 
 	mu        sync.RWMutex
 	endpoints map[string]*endpoint // by address
+	visitors  traffic
 	closed    bool
 	serving   bool
 }
