@@ -23,7 +23,7 @@ STATICCHECK   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## bin/virtree, and bin/libvirtd, bin/virtqemud, ... as links to it
@@ -69,6 +69,13 @@ bench: deps-test build ## RPC latency, throughput and memory beside libvirtd; ta
 .PHONY: bench-cost
 bench-cost: deps-test build ## what supervision costs: pieces of a call, wake-ups at rest, memory, beside libvirtd
 	@go run ./bench/cost -out bench/results
+
+# How many guests run in each of the three systems, at about 20 MiB each.
+GUESTS ?= 100
+
+.PHONY: bench-isolation
+bench-isolation: deps-test build ## faults x places x systems: what everybody else feels; 15 minutes; table, JSON, page
+	@bin/virtree bench isolation --out bench/results --guests $(GUESTS)
 
 .PHONY: lint
 lint: ## staticcheck, pinned; not a dependency of the module

@@ -26,8 +26,9 @@ type Cell struct {
 
 	Failed       int      `json:"failed"` // calls of the healthy rest, in the fault windows
 	Errors       []string `json:"errors,omitempty"`
-	Events       int      `json:"events"`      // that had to come
-	EventsLost   int      `json:"events_lost"` // of those
+	Sick         []string `json:"sick,omitempty"` // what the faulty object's own callers were told
+	Events       int      `json:"events"`         // that had to come
+	EventsLost   int      `json:"events_lost"`    // of those
 	Guests       int      `json:"guests"`
 	GuestsLost   int      `json:"guests_lost"`
 	Recovery     float64  `json:"recovery_ms"` // the longest of the rounds; -1: not while it was watched; -2: does not apply
@@ -100,6 +101,9 @@ func (c *Cell) add(r Row, kind lab.Kind, recovers string, v *visit) {
 		}
 	}
 	for _, s := range v.samples {
+		if s.probe.name == recovers && s.due >= v.fault && !s.ok && len(c.Sick) < 5 && !slices.Contains(c.Sick, s.why) {
+			c.Sick = append(c.Sick, s.why)
+		}
 		if inside[s.probe.name] {
 			continue
 		}
