@@ -105,9 +105,9 @@ func TestMetadata(t *testing.T) {
 	n := l.define("<network><name>m</name></network>")
 	l.c.Event()
 	uri, key := "http://x", "k"
-	set := func(typ int32, text string) {
+	set := func(typ int32, text *string) {
 		t.Helper()
-		if _, err := branchtest.Do(l.c, protocol.NetworkSetMetadata, &protocol.NetworkSetMetadataArgs{Network: n, Type: typ, Metadata: &text, Key: &key, URI: &uri}); err != nil {
+		if _, err := branchtest.Do(l.c, protocol.NetworkSetMetadata, &protocol.NetworkSetMetadataArgs{Network: n, Type: typ, Metadata: text, Key: &key, URI: &uri}); err != nil {
 			t.Error(err)
 		}
 		if ev := l.c.Event(); ev.ID != eventMetadataChange || ev.UUID != n.UUID {
@@ -121,9 +121,9 @@ func TestMetadata(t *testing.T) {
 		}
 		return r.Metadata
 	}
-	set(virt.DomainMetadataTitle, "a title")
-	set(virt.DomainMetadataDescription, "two\nlines")
-	set(virt.DomainMetadataElement, "<app><v a='1'>text</v></app>")
+	set(virt.DomainMetadataTitle, new("a title"))
+	set(virt.DomainMetadataDescription, new("two\nlines"))
+	set(virt.DomainMetadataElement, new("<app><v a='1'>text</v></app>"))
 	for typ, want := range []string{"two\nlines", "a title", "<app>\n  <v a=\"1\">text</v>\n</app>"} {
 		if got := get(int32(typ)); got != want {
 			t.Errorf("type %d: %q, want %q", typ, got, want)
@@ -135,7 +135,7 @@ func TestMetadata(t *testing.T) {
 	if got := get(virt.DomainMetadataTitle); got != "a title" {
 		t.Error("after a restart:", got)
 	}
-	set(virt.DomainMetadataElement, "")
+	set(virt.DomainMetadataElement, nil)
 	if got := get(virt.DomainMetadataElement); got != "metadata not found: Requested metadata element is not present" {
 		t.Error(got)
 	}

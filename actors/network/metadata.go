@@ -20,17 +20,18 @@ func (d *definition) metadataOf(typ int32, uri string) string {
 	return text
 }
 
-// setMetadata changes one piece of metadata; an empty text removes it. The definition must be the caller's own.
-func (d *definition) setMetadata(typ int32, text, key, uri string) error {
+// setMetadata changes one piece of metadata; nil removes it. The definition must be the caller's own.
+func (d *definition) setMetadata(typ int32, text *string, key, uri string) error {
+	plain := str(text)
 	switch typ {
 	case virt.DomainMetadataDescription:
-		d.description = text
+		d.description = plain
 		return nil
 	case virt.DomainMetadataTitle:
-		if strings.Contains(text, "\n") {
+		if strings.Contains(plain, "\n") {
 			return liberr.New(liberr.FromNetwork, liberr.XMLDetail, "invalid char in title: \n")
 		}
-		d.title = text
+		d.title = plain
 		return nil
 	case virt.DomainMetadataElement:
 	default:

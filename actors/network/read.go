@@ -89,7 +89,7 @@ func str(s *string) string {
 func (n *network) setMetadata(ctx actor.Context, r *call.Request, a *protocol.NetworkSetMetadataArgs) error {
 	n.edit(ctx, r, edit{
 		flags:  a.Flags,
-		change: func(def *definition) error { return def.setMetadata(a.Type, str(a.Metadata), str(a.Key), str(a.URI)) },
+		change: func(def *definition) error { return def.setMetadata(a.Type, a.Metadata, str(a.Key), str(a.URI)) },
 		then: func(n *network, ctx actor.Context) {
 			n.publish(ctx, eventMetadataChange, &protocol.NetworkEventCallbackMetadataChangeMsg{Net: n.ref(), Type: a.Type, Nsuri: a.URI})
 		},

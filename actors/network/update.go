@@ -164,8 +164,8 @@ func (c *change) apply(d *definition) error {
 	if err != nil {
 		return err
 	}
-	if n.Name != element {
-		return xmlError("unexpected element <%s>, expecting <%s>, while updating network '%s'", n.Name, element, d.name)
+	if n.Local() != element {
+		return xmlError("unexpected element <%s>, expecting <%s>, while updating network '%s'", n.Local(), element, d.name)
 	}
 	return do(d, n)
 }

@@ -76,7 +76,7 @@ func (d *domain) setMetadata(ctx actor.Context, r *call.Request, a *protocol.Dom
 		return liberr.New(liberr.FromDomain, liberr.InvalidArg, "unknown metadata type %d", a.Type)
 	}
 	return d.edit(ctx, r, a.Flags, func(def *libvirtxml.Domain) error {
-		return domxml.SetMetadata(def, domxml.MetadataType(a.Type), text(a.Metadata), text(a.Key), text(a.URI))
+		return domxml.SetMetadata(def, domxml.MetadataType(a.Type), a.Metadata, text(a.Key), text(a.URI))
 	}, func(d *domain, ctx actor.Context) (protocol.Encoder, error) {
 		d.publish(ctx, virt.DomainEventIDMetadataChange, tail{&protocol.DomainEventCallbackMetadataChangeMsg{Dom: d.ref(), Type: a.Type, Nsuri: a.URI}})
 		return nil, nil

@@ -63,9 +63,9 @@ func (n *Node) leave(uri, prefix string) {
 }
 
 // SetMetadata returns <metadata> with the element that the text consists of in a namespace, under the prefix key, in the
-// place of what it had; an empty text removes that. The given metadata may be nil, and is not changed. What is left is nil
+// place of what it had; nil removes that. The given metadata may be nil, and is not changed. What is left is nil
 // when there is nothing. Errors are *liberr.Error, of the driver's domain when the text is no element.
-func SetMetadata(meta *Node, text, key, uri string, from liberr.Domain) (*Node, error) {
+func SetMetadata(meta *Node, text *string, key, uri string, from liberr.Domain) (*Node, error) {
 	next := Elem(metadata)
 	if meta != nil {
 		for _, k := range meta.Kids {
@@ -74,8 +74,8 @@ func SetMetadata(meta *Node, text, key, uri string, from liberr.Domain) (*Node, 
 			}
 		}
 	}
-	if text != "" {
-		n, bad := scan(text, true)
+	if text != nil {
+		n, bad := scan(*text, true)
 		if bad != nil {
 			return nil, bad.Libvirt(from, "(metadata_xml)")
 		}

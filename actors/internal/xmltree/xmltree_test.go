@@ -132,10 +132,15 @@ func TestMetadataIsSet(t *testing.T) {
 		{"<a xmlns:k='w'/>", "u", `<k:a xmlns:k="u" b="1"><k:c/>t <k:d/> </k:a>`, "internal error: failed to create a new XML namespace"},
 		{"<a><!--c--><b/></a>", "u", "<k:a xmlns:k=\"u\">\n  <!--c-->\n  <k:b/>\n</k:a>", ""},
 		{"<a xmlns='v'><b/></a>", "w", "<k:a xmlns:k=\"u\">\n  <!--c-->\n  <k:b/>\n</k:a>\n<a xmlns=\"v\" xmlns:k=\"w\">\n  <b/>\n</a>", ""},
-		{"", "u", "<a xmlns=\"v\" xmlns:k=\"w\">\n  <b/>\n</a>", ""},
-		{"", "v", "", ""},
+		{"remove", "u", "<a xmlns=\"v\" xmlns:k=\"w\">\n  <b/>\n</a>", ""},
+		{"", "v", "<a xmlns=\"v\" xmlns:k=\"w\">\n  <b/>\n</a>", "(metadata_xml):1: Document is empty\n(null)\n^"},
+		{"remove", "v", "", ""},
 	} {
-		next, err := SetMetadata(meta, step.text, "k", step.uri, liberr.FromDomain)
+		text := &step.text
+		if *text == "remove" {
+			text = nil
+		}
+		next, err := SetMetadata(meta, text, "k", step.uri, liberr.FromDomain)
 		switch {
 		case err == nil:
 			meta = next

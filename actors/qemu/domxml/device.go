@@ -45,7 +45,7 @@ func ParseDevice(doc []byte, d *libvirtxml.Domain, env Env, flags ParseFlags) (*
 		known = known || k == n.Name
 	}
 	if !known {
-		return nil, unsupported("unknown device type '%s'", n.Name)
+		return nil, unsupported("unknown device type '%s'", n.Local())
 	}
 	root, err := fromStruct(d)
 	if err != nil {

@@ -12,28 +12,10 @@ import (
 
 const metadataName = "metadata"
 
-// sanitizeMetadata keeps what virXMLNodeSanitizeNamespaces keeps: child elements with a namespace, the first of each.
+// sanitizeMetadata keeps what libvirt keeps of <metadata>. What is ours alone no document can bring.
 func sanitizeMetadata(n *node) {
-	seen := map[string]bool{}
-	n.Kids = slices.DeleteFunc(n.Kids, func(k *node) bool {
-		uri := namespaceOf(k)
-		if k.Type != xmltree.Element || uri == "" || uri == stashNamespace || seen[uri] {
-			return true
-		}
-		seen[uri] = true
-		return false
-	})
-	n.Text = ""
-}
-
-// namespaceOf is the URI a child of <metadata> belongs to. Its declaration has to be its own: nothing above it declares
-// any that survives.
-func namespaceOf(n *node) string {
-	prefix, _, ok := strings.Cut(n.Name, ":")
-	if !ok {
-		return n.Get("xmlns")
-	}
-	return n.Get("xmlns:" + prefix)
+	n.Kids = slices.DeleteFunc(n.Kids, func(k *node) bool { return k.Space == stashNamespace })
+	xmltree.SanitizeMetadata(n)
 }
 
 // dumpMetadata prints the element's content as libxml2 does for libvirt: double quotes, and no indentation inside an
@@ -65,67 +47,33 @@ func Metadata(d *libvirtxml.Domain, typ MetadataType, uri string) (string, bool)
 	case MetadataTitle:
 		return d.Title, d.Title != ""
 	}
-	n := metadataTree(d)
-	if n == nil {
-		return "", false
-	}
-	for _, k := range n.Kids {
-		if namespaceOf(k) != uri {
-			continue
-		}
-		if prefix, _, ok := strings.Cut(k.Name, ":"); ok {
-			k.Unset("xmlns:" + prefix)
-			dropPrefix(k, prefix+":")
-		} else {
-			k.Unset("xmlns")
-		}
-		var b strings.Builder
-		k.Dump(&b, 0)
-		return strings.TrimSuffix(b.String(), "\n"), true
-	}
-	return "", false
+	return xmltree.Metadata(metadataTree(d), uri)
 }
 
-// SetMetadata changes one piece of metadata; an empty text removes it. An element's text is one XML element without a
-// namespace; it is stored under the prefix key. Errors are syntax errors of the element.
-func SetMetadata(d *libvirtxml.Domain, typ MetadataType, text, key, uri string) error {
+// SetMetadata changes one piece of metadata; nil removes it. An element's text is one XML element without a namespace; it is
+// stored under the prefix key. Errors are those of the element.
+func SetMetadata(d *libvirtxml.Domain, typ MetadataType, text *string, key, uri string) error {
+	plain := ""
+	if text != nil {
+		plain = *text
+	}
 	switch typ {
 	case MetadataDescription:
-		d.Description = text
+		d.Description = plain
 		return nil
 	case MetadataTitle:
-		d.Title = text
+		d.Title = plain
 		return nil
 	}
-	n := metadataTree(d)
-	if n == nil {
-		n = xmltree.Elem(metadataName)
-	}
-	n.Kids = slices.DeleteFunc(n.Kids, func(k *node) bool { return namespaceOf(k) == uri })
-	if text != "" {
-		// The scanner keeps mixed content below <metadata> only.
-		wrapped, err := xmltree.Scan("<domain><metadata>" + text + "</metadata></domain>")
-		if err != nil {
-			// The place is reported in the text the client sent.
-			if _, own := xmltree.Scan(text); own != nil {
-				err = own
-			}
-			return err.Libvirt(liberr.FromDomain, "(metadata_xml)")
-		}
-		for _, k := range wrapped.Kid(metadataName).Kids {
-			if k.Type == xmltree.Element {
-				addPrefix(k, key+":")
-				k.Attrs = append(k.Attrs, attr{Name: "xmlns:" + key, Value: uri})
-				n.Add(k)
-				break
-			}
-		}
-	}
-	if len(n.Kids) == 0 {
+	n, err := xmltree.SetMetadata(metadataTree(d), text, key, uri, liberr.FromDomain)
+	switch {
+	case err != nil:
+		return err
+	case n == nil:
 		d.Metadata = nil
-		return nil
+	default:
+		d.Metadata = &libvirtxml.DomainMetadata{XML: "\n" + dumpMetadata(n, 2) + "  "}
 	}
-	d.Metadata = &libvirtxml.DomainMetadata{XML: "\n" + dumpMetadata(n, 2) + "  "}
 	return nil
 }
 
@@ -138,27 +86,4 @@ func metadataTree(d *libvirtxml.Domain) *node {
 		return nil
 	}
 	return root.Kid(metadataName)
-}
-
-// addPrefix puts the element and its descendants without a prefix of their own into a namespace.
-func addPrefix(n *node, p string) {
-	if n.Type != xmltree.Element || n.Has("xmlns") {
-		return
-	}
-	if !strings.Contains(n.Name, ":") {
-		n.Name = p + n.Name
-	}
-	for _, k := range n.Kids {
-		addPrefix(k, p)
-	}
-}
-
-func dropPrefix(n *node, p string) {
-	n.Name = strings.TrimPrefix(n.Name, p)
-	for i := range n.Attrs {
-		n.Attrs[i].Name = strings.TrimPrefix(n.Attrs[i].Name, p)
-	}
-	for _, k := range n.Kids {
-		dropPrefix(k, p)
-	}
 }

@@ -86,7 +86,7 @@ func TestMetadata(t *testing.T) {
 			}
 			return text, nil
 		},
-		func(uri, key, element string) error { return SetMetadata(d, MetadataElement, element, key, uri) },
+		func(uri, key, element string) error { return SetMetadata(d, MetadataElement, given(element), key, uri) },
 		func() string { return metadataPart(t, d) },
 	)
 	if diff := lineDiff(read(t, file), got); diff != "" {
@@ -140,4 +140,12 @@ func recordMetadata(t *testing.T, file string) {
 			return cutMetadata(text)
 		},
 	))
+}
+
+// given is a string that a call has, or has not.
+func given(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }

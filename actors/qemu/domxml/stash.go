@@ -20,6 +20,7 @@ func stash(root, meta *node) *node {
 			continue
 		}
 		box := xmltree.Elem("virtree:" + k.Name)
+		box.Space = stashNamespace
 		box.Set("xmlns:virtree", stashNamespace)
 		box.Add(&node{Type: xmltree.Text, Text: k.Text})
 		if meta == nil {
@@ -39,7 +40,7 @@ func stash(root, meta *node) *node {
 func unstash(root, meta *node) {
 	alone := false
 	meta.Kids = slices.DeleteFunc(meta.Kids, func(k *node) bool {
-		if namespaceOf(k) != stashNamespace {
+		if k.Space != stashNamespace {
 			return false
 		}
 		alone = alone || k.Get("alone") == "yes"
