@@ -48,7 +48,7 @@ func (c *client) ready() bool {
 
 // unread is how many bytes a client may leave unread before its further calls wait, and with them, in the end, its socket. A
 // stream has its own measure.
-const unread = 256 << 10
+const unread = 64 << 10
 
 // unreadEvents is how many bytes a client may leave unread when an event comes for it.
 const unreadEvents = 4 << 20

@@ -165,6 +165,30 @@ func TestAFloodWaitsAtItsOwnSocket(t *testing.T) {
 	eventually(t, "all are answered", func() bool { return done.Load() == calls })
 }
 
+// TestACallIsNotHeldUpByAPing that comes in the same read, nor is anybody else's.
+func TestACallIsNotHeldUpByAPing(t *testing.T) {
+	w := start(t, nil)
+	nc, err := net.Dial("unix", w.rw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	uri := "qemu:///system"
+	open := rpc.AppendPacket(nil, header(protocol.ConnectOpen.Procedure), (&protocol.ConnectOpenArgs{Name: &uri}).AppendXDR(nil))
+	ping := rpc.AppendPacket(nil, rpc.Header{Program: rpc.KeepaliveProgram, Version: rpc.KeepaliveVersion, Proc: 1, Type: rpc.Message}, nil)
+	if _, err := nc.Write(append(open, ping...)); err != nil {
+		t.Fatal(err)
+	}
+	c := rpc.NewConn(nc, nil)
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	if p, err := c.ReadPacket(); err != nil || p.Status != rpc.OK {
+		t.Fatalf("the call is not answered: %+v, %v", p, err)
+	}
+	if err := lookup(w.soon(), w.open(), "x"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestWhoDoesNotReadIsNotServed: replies that nobody reads hold up what the client asks further, a bounded number of bytes,
 // and nobody else. When it reads it gets them all.
 func TestWhoDoesNotReadIsNotServed(t *testing.T) {

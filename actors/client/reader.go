@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -144,8 +145,8 @@ type reader struct {
 	gate *gate
 	host *dispatch.Host
 
-	give   atomic.Bool // the connection is to be given away
-	corked bool        // the replies to a batch are being collected; the reading goroutine's own
+	give  atomic.Bool // the connection is to be given away
+	batch bool        // many calls at once are under way; the reading goroutine's own
 }
 
 // detached is a connection that this process does not read any more.
@@ -169,7 +170,7 @@ func (r *reader) detach() {
 
 func (r *reader) start() {
 	r.host = kit.Dispatcher.NewHost(func() {
-		r.uncork() // an actor is stuck, and others may have answered
+		r.endBatch() // an actor is stuck: others wait for the seat, and for their replies
 		r.run()
 	})
 	go r.run()
@@ -191,35 +192,49 @@ func (r *reader) run() {
 			r.host.Close()
 			return
 		}
+		if r.conn.PacketBuffered() {
+			r.beginBatch()
+		}
 		r.host.Open()
 		r.deliver(p)
-		for n := range 16 { // what came in the same read goes to the actor in one run of it
+		for range 16 { // what came in the same read goes to the actor in one run of it
 			if !r.conn.PacketBuffered() {
 				break
 			}
 			if p, err = r.conn.ReadPacket(); err != nil {
 				r.root.Send(r.self, &hangup{err})
+				r.endBatch()
 				r.host.Close()
 				return
 			}
 			r.deliver(p)
-			if n == 0 { // many calls at once: their replies leave together
-				r.corked = true
-				r.conn.Cork()
-			}
 		}
 		if !r.host.Run() {
 			return
 		}
-		r.uncork()
+		r.endBatch()
 		r.gate.wait()
 	}
 }
 
-func (r *reader) uncork() {
-	if r.corked {
-		r.corked = false
+// crowdSeats are for connections that have sent several calls at once. They work only while they have one of these, which
+// leaves a processor to clients that call now and then, where there is more than one: a dozen that never pause would otherwise
+// keep all of them busy, for 10 ms each in turn.
+var crowdSeats = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
+
+// beginBatch waits for a seat. The replies to a batch leave together.
+func (r *reader) beginBatch() {
+	crowdSeats <- struct{}{}
+	r.batch = true
+	r.conn.Cork()
+}
+
+func (r *reader) endBatch() {
+	if r.batch {
+		r.batch = false
+		<-crowdSeats
 		r.conn.Uncork()
+		runtime.Gosched()
 	}
 }
 

@@ -140,8 +140,8 @@ func (c *Conn) ReadPacket() (*Packet, error) {
 	}
 }
 
-// PacketBuffered reports whether ReadPacket would return without a system call:
-// a hint for batching, to be asked by the reading goroutine.
+// PacketBuffered reports that ReadPacket will return without waiting for the peer:
+// for batching, to be asked by the reading goroutine.
 func (c *Conn) PacketBuffered() bool { return c.rd.complete() }
 
 // Send queues one packet with an encoded payload, which it copies. Descriptors

@@ -246,10 +246,15 @@ func (r *reader) close() {
 	}
 }
 
-// complete reports whether a whole packet (descriptors aside) is buffered.
+// complete reports whether a whole packet is buffered that ReadPacket returns: a keepalive packet is not, after which it
+// reads on, and of descriptors nobody knows whether they have come.
 func (r *reader) complete() bool {
 	have := r.w - r.r
-	return have >= lengthSize && uint64(binary.BigEndian.Uint32(r.buf[r.r:])) <= uint64(have)
+	if have < prefixSize || uint64(binary.BigEndian.Uint32(r.buf[r.r:])) > uint64(have) {
+		return false
+	}
+	h := decodeHeader(r.buf[r.r+lengthSize : r.r+prefixSize])
+	return h.Program != KeepaliveProgram && h.Type != CallWithFDs && h.Type != ReplyWithFDs
 }
 
 func midPacket(err error) error {
