@@ -25,9 +25,10 @@ import (
 type driver struct {
 	shared *shared
 	*branch.Index[*entry]
-	bus  branch.Bus
-	byID map[int32]*entry
-	desk branch.Desk
+	bus   branch.Bus
+	byID  map[int32]*entry
+	order []*entry // all of the index by their names, for lists; nil: to be sorted anew
+	desk  branch.Desk
 }
 
 // entry is one domain as the index knows it.
@@ -132,6 +133,7 @@ func (dr *driver) spawn(ctx actor.Context, name string, uuid protocol.UUID, s *s
 		return newDomain(shared, parent, uuid, name, given)
 	}
 	e := &entry{Summary: Summary{Name: name, UUID: uuid, ID: -1, State: lifeShutoff.State}}
+	dr.order = nil
 	return e, dr.Manage(ctx, e, name, uuid, produce)
 }
 
@@ -149,11 +151,15 @@ func (dr *driver) update(s Summary) {
 			dr.byID[s.ID] = e
 		}
 	}
+	if e.Name != s.Name {
+		dr.order = nil
+	}
 	e.Summary, e.Pending = s, false
 }
 
 // forget takes a domain out of the index and ends its actor.
 func (dr *driver) forget(ctx actor.Context, uuid protocol.UUID) {
+	dr.order = nil
 	if e := dr.Forget(ctx, uuid); e != nil && dr.byID[e.ID] == e {
 		delete(dr.byID, e.ID)
 	}
@@ -168,7 +174,7 @@ func (dr *driver) renamed(m *renamed) {
 	if e := dr.ByUUID[m.UUID]; e != nil && dr.ByName[free] == e {
 		delete(dr.ByName, free)
 		if m.OK {
-			e.Name = m.New
+			e.Name, dr.order = m.New, nil
 		}
 	}
 }

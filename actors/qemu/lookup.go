@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -94,8 +95,15 @@ func (dr *driver) getAutostart(_ actor.Context, _ *call.Request, a *protocol.Dom
 
 // selected returns the visible domains that fit, in the order of their names.
 func (dr *driver) selected(fits func(*entry) bool) []*entry {
-	all := dr.Visible(fits)
-	slices.SortFunc(all, func(a, b *entry) int { return strings.Compare(a.Name, b.Name) })
+	if dr.order == nil {
+		dr.order = slices.SortedFunc(maps.Values(dr.ByUUID), func(a, b *entry) int { return strings.Compare(a.Name, b.Name) })
+	}
+	all := make([]*entry, 0, len(dr.order))
+	for _, e := range dr.order {
+		if !e.Pending && fits(e) {
+			all = append(all, e)
+		}
+	}
 	return all
 }
 
