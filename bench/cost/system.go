@@ -51,8 +51,8 @@ func (s *system) processes() []process {
 	for _, pid := range s.DaemonPIDs() {
 		args := lab.CommandLine(pid)
 		name := filepath.Base(args[0])
-		if name == "virtree" && len(args) > 1 {
-			name = filepath.Base(args[1]) // of the tree's own process: run
+		if len(args) > 1 && args[1] == "run" {
+			name = "run" // the tree's own process, whatever its file is called
 		}
 		all = append(all, process{s.name + " " + name, pid})
 	}
