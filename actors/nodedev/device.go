@@ -78,6 +78,14 @@ type device struct {
 	def *mdevDef // how it is defined, if it is
 }
 
+// flags are the filters that let the device pass.
+func (d *device) flags() (flags uint32) {
+	for _, c := range d.caps {
+		flags |= listFlag[c]
+	}
+	return flags
+}
+
 func (d *device) has(c kind) bool { return slices.Contains(d.caps, c) }
 
 // active: all devices are, but those that are only defined.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // host is where the kernel and udev tell of devices. Tests have one of their own.
@@ -25,11 +27,61 @@ var thisHost = host{sys: "/sys", udev: "/run/udev/data", ids: "/usr/share/misc",
 
 // attr reads an attribute of a device without the newline at its end; "" when there is none.
 func attr(dir, name string) string {
-	b, err := os.ReadFile(filepath.Join(dir, name))
+	fd, err := unix.Open(dir+"/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSuffix(string(b), "\n")
+	defer unix.Close(fd)
+	var b [attrSize]byte
+	for {
+		n, err := unix.Read(fd, b[:]) // the kernel gives an attribute in one piece
+		if err == unix.EINTR {
+			continue
+		}
+		return strings.TrimSuffix(string(b[:max(n, 0)]), "\n")
+	}
+}
+
+// property is one of the kernel's properties of a device.
+func property(dir, name string) string {
+	rest := attr(dir, "uevent")
+	for rest != "" {
+		var line string
+		line, rest, _ = strings.Cut(rest, "\n")
+		if v, ok := strings.CutPrefix(line, name); ok && v != "" && v[0] == '=' {
+			return v[1:]
+		}
+	}
+	return ""
+}
+
+// attrSize is how long an attribute of sysfs can be.
+const attrSize = 4096
+
+// readHead reads at most n bytes of a file. Like attr it uses the system calls: a scan reads thousands of files, and package
+// os asks the runtime's poller about each of them before.
+func readHead(path string, n int) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	b := make([]byte, n)
+	have := 0
+	for have < n {
+		k, err := unix.Read(fd, b[have:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil && have == 0 {
+			return nil, &os.PathError{Op: "read", Path: path, Err: err}
+		}
+		if err != nil || k == 0 {
+			break
+		}
+		have += k
+	}
+	return b[:have], nil
 }
 
 // number reads an attribute that is a number, decimal or with 0x.
@@ -65,6 +117,7 @@ func (h host) kernelProps(dir string) props {
 	return p
 }
 
+// props adds what udev knows to what the kernel says.
 func (h host) props(dir string) props {
 	p := h.kernelProps(dir)
 	subsystem := linkName(dir, "subsystem")

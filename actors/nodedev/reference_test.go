@@ -55,7 +55,8 @@ mount --bind $fake/sys /sys
 mkdir $dir/dev
 mount -t tmpfs none $dir/dev
 cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty $dir/dev
-touch $dir/dev/vhost-vdpa-3
+mkdir $dir/dev/vfio
+touch $dir/dev/vhost-vdpa-3 $dir/dev/vfio/vfio
 mount --move $dir/dev /dev
 mkdir -p /dev/pts /dev/shm
 ln -s /proc/self/fd /dev/fd

@@ -80,10 +80,7 @@ func (d *driver) listAll(_ actor.Context, _ *call.Request, a *protocol.ConnectLi
 	}
 	ret := &protocol.ConnectListAllNodeDevicesRet{}
 	for _, dev := range d.devices {
-		var flags uint32
-		for _, c := range dev.caps {
-			flags |= listFlag[c]
-		}
+		flags := dev.flags()
 		state := uint32(virt.ConnectListNodeDevicesInactive)
 		if dev.active() {
 			state = virt.ConnectListNodeDevicesActive

@@ -1,10 +1,17 @@
 package nodedev
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // source is a folder of sysfs whose entries may be devices of libvirt.
@@ -36,8 +43,7 @@ func of(k kind, parts ...string) *device {
 
 // exists tells whether a device has an attribute, or a folder, of this name.
 func exists(dir, name string) bool {
-	_, err := os.Lstat(filepath.Join(dir, name))
-	return err == nil
+	return unix.Access(dir+"/"+name, unix.F_OK) == nil
 }
 
 func (d *device) withMdevTypes(dir string) *device {
@@ -63,7 +69,7 @@ func pci(h host, dir string) *device {
 }
 
 func usb(h host, dir string) *device {
-	switch h.kernelProps(dir).env["DEVTYPE"] {
+	switch property(dir, "DEVTYPE") {
 	case "usb_device":
 		return of(kindUSBDevice, "usb", filepath.Base(dir))
 	case "usb_interface":
@@ -91,7 +97,7 @@ func netDevice(h host, dir string) *device {
 
 func scsi(h host, dir string) *device {
 	base := filepath.Base(dir)
-	switch h.kernelProps(dir).env["DEVTYPE"] {
+	switch property(dir, "DEVTYPE") {
 	case "scsi_host":
 		d := of(kindSCSIHost, "scsi", base)
 		fc := h.fcHost(base)
@@ -112,7 +118,7 @@ func scsi(h host, dir string) *device {
 
 // storage is a whole disk whose type is known.
 func storage(h host, dir string) *device {
-	if h.kernelProps(dir).env["DEVTYPE"] != "disk" {
+	if property(dir, "DEVTYPE") != "disk" {
 		return nil
 	}
 	p := h.props(dir)
@@ -131,7 +137,7 @@ func scsiGeneric(_ host, dir string) *device {
 }
 
 func drm(h host, dir string) *device {
-	if h.kernelProps(dir).env["DEVTYPE"] != "drm_minor" {
+	if property(dir, "DEVTYPE") != "drm_minor" {
 		return nil
 	}
 	return of(kindDRM, "drm", filepath.Base(dir))
@@ -170,7 +176,7 @@ func ccw(_ host, dir string) *device {
 }
 
 func ap(h host, dir string) *device {
-	switch h.kernelProps(dir).env["DEVTYPE"] {
+	switch property(dir, "DEVTYPE") {
 	case "ap_card":
 		return of(kindAPCard, "ap", filepath.Base(dir))
 	case "ap_queue":
@@ -183,6 +189,38 @@ func matrix(_ host, dir string) *device {
 	return of(kindAPMatrix, "ap", filepath.Base(dir)).withMdevTypes(dir)
 }
 
+// found is a folder that a scan must look at, and what it is.
+type found struct {
+	dir      string
+	identify func(host, string) *device
+	d        *device // nil: not a device for us
+}
+
+// identify looks at folders, with all processors: it is system calls, one after the other.
+func (h host) identify(look []*found) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	var broken atomic.Value // a panic, to be had by the job that scans
+	for range min(runtime.GOMAXPROCS(0), 1+len(look)/64) {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			defer func() {
+				if p := recover(); p != nil {
+					broken.CompareAndSwap(nil, fmt.Sprintf("%v\n%s", p, debug.Stack()))
+				}
+			}()
+			for i := next.Add(1) - 1; i < int64(len(look)); i = next.Add(1) - 1 {
+				look[i].d = look[i].identify(h, look[i].dir)
+			}
+		}()
+	}
+	all.Wait()
+	if p := broken.Load(); p != nil {
+		panic(p)
+	}
+}
+
 // scan looks at all devices of the host. Those of known whose folders are not in stale are taken over without a look;
 // known may be nil. The machine comes first, then all others in the order of their folders.
 func (h host) scan(known []*device, stale map[string]bool) []*device {
@@ -193,6 +231,7 @@ func (h host) scan(known []*device, stale map[string]bool) []*device {
 		}
 	}
 	byDir := make(map[string]*device, len(known))
+	var look []*found
 	for _, s := range sources {
 		folder := filepath.Join(h.sys, s.folder)
 		f, err := os.Open(folder)
@@ -207,17 +246,18 @@ func (h host) scan(known []*device, stale map[string]bool) []*device {
 				continue // a file, or gone meanwhile
 			}
 			dir := filepath.Join(folder, target) // links of sysfs are relative, and lead to a folder by one step
-			if byDir[dir] != nil {
-				continue
+			if d := have[dir]; d != nil {
+				byDir[dir] = d
+			} else {
+				look = append(look, &found{dir: dir, identify: s.identify})
 			}
-			d := have[dir]
-			if d == nil {
-				if d = s.identify(h, dir); d == nil {
-					continue
-				}
-				d.dir = dir
-			}
-			byDir[dir] = d
+		}
+	}
+	h.identify(look)
+	for _, f := range look {
+		if f.d != nil && byDir[f.dir] == nil {
+			f.d.dir = f.dir
+			byDir[f.dir] = f.d
 		}
 	}
 	all := make([]*device, 0, len(byDir)+1)

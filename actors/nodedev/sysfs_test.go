@@ -18,7 +18,8 @@ import (
 //	U KEY=VALUE              a property that the kernel gives it
 //	E KEY=VALUE, S LINK      what udev found out, and a link in /dev
 //	NAME=TEXT                an attribute; =* is a binary one that is made here
-//	NAME -> PATH             a link in the device's folder; with + in front, from the root of sysfs
+//	NAME -> PATH             a link in the device's folder
+//	+ ...                    the last two from the root of sysfs
 //
 // Links are relative, as the kernel's are, so that the tree may be mounted elsewhere.
 func buildSysfs(t testing.TB, root, text string) host {
@@ -88,6 +89,9 @@ func buildSysfs(t testing.TB, root, text string) host {
 			} else {
 				link(filepath.Join(dir, from), to)
 			}
+		case strings.HasPrefix(line, "+ "):
+			name, value, _ := strings.Cut(line[2:], "=")
+			write(filepath.Join(h.sys, name), []byte(value))
 		default:
 			name, value, ok := strings.Cut(line, "=")
 			if !ok {
@@ -207,4 +211,11 @@ func productBytes(has func(string) bool) []byte {
 		return out.Bytes()[:out.Len()-6]
 	}
 	return out.Bytes()
+}
+
+// recorded is a tool that says what was recorded, and never fails.
+func recorded(answer func(stdin string, args ...string) string) tool {
+	return func(_ context.Context, stdin string, args ...string) (string, string, error) {
+		return answer(stdin, args...), "", nil
+	}
 }

@@ -2,7 +2,6 @@ package nodedev
 
 import (
 	"encoding/binary"
-	"os"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -153,23 +152,4 @@ func productData(p *printer, d *device) {
 	part("readonly", v.read, [][2]string{{"EC", "change_level"}, {"MN", "manufacture_id"}, {"PN", "part_number"}, {"SN", "serial_number"}}, [][2]string{{"V", "vendor_field"}})
 	part("readwrite", v.write, [][2]string{{"YA", "asset_tag"}}, [][2]string{{"V", "vendor_field"}, {"Y", "system_field"}})
 	end()
-}
-
-// readHead reads at most n bytes of a file.
-func readHead(path string, n int) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b := make([]byte, n)
-	have := 0
-	for have < n {
-		k, err := f.Read(b[have:])
-		have += k
-		if err != nil || k == 0 {
-			break
-		}
-	}
-	return b[:have], nil
 }

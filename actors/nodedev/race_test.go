@@ -1,0 +1,5 @@
+//go:build race
+
+package nodedev
+
+const raceDetector = true
