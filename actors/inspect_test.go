@@ -193,17 +193,6 @@ func TestCountersNeverGoBack(t *testing.T) {
 	look(21)
 }
 
-func TestPagesOfSeveralProcessesBecomeOne(t *testing.T) {
-	page, err := MergeMetrics([][]byte{
-		[]byte("# HELP a help\n# TYPE a gauge\na{daemon=\"x\"} 1\n"), nil,
-		[]byte("# HELP a help\n# TYPE a gauge\na{daemon=\"y\"} 2\n# TYPE b counter\nb 3\n"),
-	})
-	want := "# HELP a help\n# TYPE a gauge\na{daemon=\"x\"} 1\na{daemon=\"y\"} 2\n# TYPE b counter\nb 3\n"
-	if err != nil || string(page) != want {
-		t.Errorf("%v\n%s", err, page)
-	}
-}
-
 // inspected is a process with a tree of one branch that has one object, and its inspector.
 func inspected(t *testing.T, faults bool) (ask func(msg any) any, tree *supervisors.Tree, object chan any) {
 	t.Helper()

@@ -17,6 +17,7 @@ import (
 
 	"virtree/actors/internal/fault"
 	"virtree/actors/internal/kit"
+	"virtree/actors/internal/metrics"
 	"virtree/supervisors"
 	"virtree/supervisors/paths"
 	"virtree/wire/remoting"
@@ -203,8 +204,7 @@ func (v *Visitor) Metrics() ([]byte, error) {
 		}
 		silent[i] = fmt.Errorf("%s: %w", processName(sockets[i]), err)
 	})
-	page, err := MergeMetrics(pages)
-	return page, errors.Join(append(silent, err)...)
+	return metrics.Merge(pages), errors.Join(silent...)
 }
 
 // Fault makes trouble in an actor of a process. An end of the process, when that was the order, is success.
