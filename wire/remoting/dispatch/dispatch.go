@@ -13,7 +13,7 @@ import (
 const period = 10 * time.Millisecond
 
 // lull is for how many periods without work the clock goes on, so that it is not started for each message.
-const lull = 20
+const lull = 5
 
 // throughput is after how many messages a mailbox lets other goroutines run; protoactor's default.
 const throughput = 300
