@@ -22,7 +22,7 @@ import (
 // mailboxes and supervisors.
 //
 //	Describe --> look (a job) --> Described     all that ask meanwhile share one look
-//	Metrics  ----^            \-> MetricsText
+//	Metrics  --> page (a job) --> MetricsText   likewise; see inspect_metrics_http.go for scrapes
 //	Troubles -------------------> TroubleList
 //	MakeFault, Release ---------> Outcome
 
@@ -77,25 +77,13 @@ func (*Describe) Urgent() bool { return true }
 // Urgent as Describe is.
 func (*Troubles) Urgent() bool { return true }
 
-// inspector belongs to its Receive but for look, which its jobs only read.
+// inspector belongs to its Receive but for look and figures, which its jobs may use.
 type inspector struct {
 	look    lookout
 	faults  bool
 	log     zerolog.Logger
 	figures *figures
-	looking bool
-	askers  []asker // who waits for the look under way
-}
-
-type asker struct {
-	who     *actor.PID
-	metrics bool // or a description
-}
-
-// seen is the result of a look.
-type seen struct {
-	process *Process
-	json    []byte
+	askers  map[string][]*actor.PID // who waits for a job under way, by its name
 }
 
 // lookLimit is far more than a look takes; a process that is out of descriptors or memory must not pile them up.
@@ -111,7 +99,7 @@ func (d *daemon) startInspector() error {
 	figures.sources = &d.sources
 	d.enterFigures()
 	_, err := d.system.Root.SpawnNamed(kit.Props(func() actor.Actor {
-		return &inspector{look: look, faults: d.opts.Faults, log: d.log, figures: figures}
+		return &inspector{look: look, faults: d.opts.Faults, log: d.log, figures: figures, askers: map[string][]*actor.PID{}}
 	}, kit.Kind("inspector")), InspectorName)
 	d.scraper = newScraper(d, look, figures)
 	return err
@@ -121,12 +109,12 @@ func (d *daemon) startInspector() error {
 func (i *inspector) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *Describe:
-		i.see(ctx, asker{who: ctx.Sender()})
+		i.see(ctx, lookJob)
 	case *Troubles:
 		ctx.Respond(troubleList(ctx.ActorSystem()))
 	case *Metrics:
-		i.see(ctx, asker{who: ctx.Sender(), metrics: true})
-	case *kit.Done[seen]:
+		i.see(ctx, pageJob)
+	case *kit.Done[any]:
 		i.saw(ctx, m)
 	case *MakeFault:
 		i.makeFault(ctx, m)
@@ -149,39 +137,40 @@ func troubleList(system *actor.ActorSystem) any {
 	return &TroubleList{b}
 }
 
-func (i *inspector) see(ctx actor.Context, a asker) {
-	i.askers = append(i.askers, a)
-	if i.looking {
+// The inspector's jobs. What takes time, and a page may, is none of Receive's.
+const (
+	lookJob = "look" // for who wants the picture
+	pageJob = "page" // for who wants the figures
+)
+
+// see adds somebody to those who wait for a job's answer, and starts the job if it does not run.
+func (i *inspector) see(ctx actor.Context, job string) {
+	i.askers[job] = append(i.askers[job], ctx.Sender())
+	if len(i.askers[job]) > 1 {
 		return
 	}
-	i.looking = true
-	kit.Job[seen]{
-		Name: "look", Timeout: lookLimit,
-		Run: func(context.Context, *kit.Undo) (seen, error) { return i.look.see() },
-	}.Start(ctx)
+	kit.Job[any]{Name: job, Timeout: lookLimit, Run: func(context.Context, *kit.Undo) (any, error) {
+		if job == pageJob {
+			text, err := i.figures.text(i.look.process())
+			return &MetricsText{text}, err
+		}
+		b, err := json.Marshal(i.look.process())
+		return &Described{b}, err
+	}}.Start(ctx)
 }
 
-func (i *inspector) saw(ctx actor.Context, m *kit.Done[seen]) {
-	askers := i.askers
-	i.looking, i.askers = false, nil
-	var text []byte
-	var err = m.Err
-	for _, a := range askers {
-		if a.who == nil {
-			continue
-		}
-		var answer any = &Described{m.Value.json}
-		if a.metrics && err == nil {
-			if text == nil {
-				text, err = i.figures.text(m.Value.process)
-			}
-			answer = &MetricsText{text}
-		}
-		if err != nil {
-			answer = &Outcome{Error: err.Error()}
-		}
-		ctx.Send(a.who, answer)
+// saw answers all who waited for a job.
+func (i *inspector) saw(ctx actor.Context, m *kit.Done[any]) {
+	answer := m.Value
+	if m.Err != nil {
+		answer = &Outcome{Error: m.Err.Error()}
 	}
+	for _, who := range i.askers[m.Name] {
+		if who != nil {
+			ctx.Send(who, answer)
+		}
+	}
+	delete(i.askers, m.Name)
 }
 
 // makeFault does as told when it may. A flood takes a moment to send, hence the goroutine; its answer is a message.

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"cmp"
-	"encoding/json"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -75,12 +74,6 @@ type lookout struct {
 }
 
 var born = time.Now()
-
-func (l lookout) see() (seen, error) {
-	p := l.process()
-	b, err := json.Marshal(p)
-	return seen{p, b}, err
-}
 
 func (l lookout) process() *Process {
 	p := &Process{

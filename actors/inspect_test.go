@@ -401,17 +401,17 @@ func BenchmarkLook(b *testing.B) {
 	b.Run("describe", func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {
-			if s, err := l.see(); err != nil || len(s.json) < 1000 {
+			if s, err := json.Marshal(l.process()); err != nil || len(s) < 1000 {
 				b.Fatal(err)
 			}
 		}
 	})
 	b.Run("figures", func(b *testing.B) {
 		f := newFigures()
-		s, _ := l.see()
+		p := l.process()
 		b.ReportAllocs()
 		for range b.N {
-			if _, err := f.text(s.process); err != nil {
+			if _, err := f.text(p); err != nil {
 				b.Fatal(err)
 			}
 		}
