@@ -29,7 +29,7 @@ const answerLimit = 2 * time.Second
 
 // addLookCommands puts the commands that look into a running tree, and the one that troubles it, below the main one.
 func addLookCommands(cmd *cobra.Command, code *supervisors.ExitCode) {
-	cmd.AddCommand(treeLookCommand(code), topCommand(code), metricsCommand(code), faultCommand(code), releaseCommand(code), modeCommand(code), stockCommand(code), benchCommand(code))
+	cmd.AddCommand(treeLookCommand(code), topCommand(code), webCommand(), metricsCommand(code), faultCommand(code), releaseCommand(code), modeCommand(code), stockCommand(code), benchCommand(code))
 }
 
 // visit opens the tree below root for one command.
