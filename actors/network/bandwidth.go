@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/protocol"
 )
 
@@ -125,7 +126,7 @@ func shapeSteps(b *bandwidth) (s []tcStep) {
 
 // plugSteps guarantees a port its floor. floors is the sum of all, this one included.
 func plugSteps(net *rate, p *port, floors uint64) []tcStep {
-	mac, _ := parseMAC(p.mac)
+	mac, _ := xmltree.MAC(p.mac)
 	minor := uint16(p.class)
 	return []tcStep{
 		{verb: "add", object: "class", parent: wholeClass, minor: minor, rate: p.bandwidth.in.floor, ceil: net.top(), quantum: quantum(p.bandwidth.in.average)},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/protocol"
 )
 
@@ -242,42 +243,7 @@ func parseAddr(s string) (netip.Addr, bool) {
 	if a, err := netip.ParseAddr(s); err == nil {
 		return a.WithZone(""), true
 	}
-	parts := strings.Split(s, ".")
-	if len(parts) > 4 || s == "" {
-		return netip.Addr{}, false
-	}
-	var v uint64
-	for i, p := range parts {
-		if p == "" || strings.ContainsAny(p, "+-_ oOB") {
-			return netip.Addr{}, false
-		}
-		bits := 8
-		if i == len(parts)-1 {
-			bits = 8 * (5 - len(parts))
-		}
-		n, err := strconv.ParseUint(p, 0, 64)
-		if err != nil || n >= 1<<bits {
-			return netip.Addr{}, false
-		}
-		v = v<<bits | n
-	}
-	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}), true
-}
-
-// parseMAC reads an address as libvirt does: six hexadecimal numbers of one or two digits with colons between them.
-func parseMAC(s string) (mac [6]byte, ok bool) {
-	parts := strings.Split(s, ":")
-	if len(parts) != 6 {
-		return mac, false
-	}
-	for i, p := range parts {
-		v, err := strconv.ParseUint(p, 16, 8)
-		if err != nil || len(p) > 2 || p == "" || p[0] == '+' {
-			return mac, false
-		}
-		mac[i] = byte(v)
-	}
-	return mac, true
+	return xmltree.IPv4(s)
 }
 
 func macString(m [6]byte) string {
@@ -292,27 +258,6 @@ func newMAC() string {
 }
 
 func newUUID() protocol.UUID { return protocol.UUID(uuid.New()) }
-
-// parseUUID reads a UUID as libvirt does: 32 hexadecimal digits, blanks and dashes between bytes.
-func parseUUID(s string) (id protocol.UUID, ok bool) {
-	s = strings.TrimSpace(s)
-	i := 0
-	for s != "" {
-		if s[0] == '-' {
-			s = s[1:]
-			continue
-		}
-		if i == len(id) || len(s) < 2 {
-			return id, false
-		}
-		v, err := strconv.ParseUint(s[:2], 16, 8)
-		if err != nil {
-			return id, false
-		}
-		id[i], s, i = byte(v), s[2:], i+1
-	}
-	return id, i == len(id)
-}
 
 // complete gives a network with a bridge of our own what it must have: a name for the bridge that nobody uses, counted
 // from first, and an address.

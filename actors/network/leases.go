@@ -14,6 +14,7 @@ import (
 
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
@@ -49,7 +50,7 @@ func (n *network) leases(ctx actor.Context, r *call.Request, a *protocol.Network
 	path := n.drv.dnsmasqPath(def.bridge, ".status")
 	want := ""
 	if a.MAC != nil {
-		mac, _ := parseMAC(strings.ReplaceAll(*a.MAC, "-", ":"))
+		mac, _ := xmltree.MAC(strings.ReplaceAll(*a.MAC, "-", ":"))
 		want = macString(mac)
 	}
 	kit.Job[any]{Name: "leases", Timeout: jobLimit, Run: func(context.Context, *kit.Undo) (any, error) {

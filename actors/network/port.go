@@ -63,7 +63,7 @@ func parsePort(doc string) (*port, error) {
 	}
 	p := &port{}
 	if u := root.Kid("uuid"); u != nil {
-		id, ok := parseUUID(u.Content())
+		id, ok := xmltree.UUID(u.Content())
 		if !ok {
 			return nil, liberr.New(from, liberr.InternalError, "Unable to parse UUID '%s'", u.Content())
 		}
@@ -80,7 +80,7 @@ func parsePort(doc string) (*port, error) {
 		return nil, liberr.New(from, liberr.InternalError, "network port has no owner UUID")
 	}
 	ok := false
-	if p.ownerUUID, ok = parseUUID(text); !ok {
+	if p.ownerUUID, ok = xmltree.UUID(text); !ok {
 		return nil, liberr.New(from, liberr.InternalError, "Unable to parse UUID '%s'", text)
 	}
 	p.group = root.Kid("group").Content()
@@ -91,7 +91,7 @@ func parsePort(doc string) (*port, error) {
 	if !ok {
 		return nil, liberr.New(from, liberr.InternalError, "network port has no mac")
 	}
-	mac, ok := parseMAC(text)
+	mac, ok := xmltree.MAC(text)
 	if !ok {
 		return nil, liberr.New(from, liberr.InternalError, "Unable to parse MAC '%s'", text)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
@@ -268,8 +269,8 @@ func (c *change) dhcpHost(d *definition, n *node) error {
 }
 
 func sameMAC(a, b string) bool {
-	x, ok := parseMAC(a)
-	y, also := parseMAC(b)
+	x, ok := xmltree.MAC(a)
+	y, also := xmltree.MAC(b)
 	return ok && also && x == y
 }
 

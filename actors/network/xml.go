@@ -63,7 +63,7 @@ func (d *definition) readIdentity(n *node) (err error) {
 		return liberr.New(liberr.FromXML, liberr.XMLDetail, "invalid char in name: \n")
 	}
 	if u := n.Kid("uuid"); u.Content() != "" {
-		id, ok := parseUUID(u.Content())
+		id, ok := xmltree.UUID(u.Content())
 		if !ok {
 			return liberr.New(from, liberr.InternalError, "malformed uuid element")
 		}
@@ -127,7 +127,7 @@ func (d *definition) readBridge(n *node) error {
 		d.mtu = mtu
 	}
 	if v, ok := n.Kid("mac").Lookup("address"); ok {
-		mac, good := parseMAC(v)
+		mac, good := xmltree.MAC(v)
 		if !good {
 			return xmlError("Invalid bridge mac address '%s' in network '%s'", v, d.name)
 		}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -202,7 +203,7 @@ func readDHCPHost(network string, n *node, six, partial bool) (h dhcpHost, err e
 		if six {
 			return h, xmlError("Invalid to specify MAC address '%s' in network '%s' IPv6 static host definition", mac, network)
 		}
-		m, ok := parseMAC(mac)
+		m, ok := xmltree.MAC(mac)
 		if !ok {
 			return h, xmlError("Cannot parse MAC address '%s' in network '%s'", mac, network)
 		}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 )
@@ -223,7 +224,7 @@ func readVPort(n *node, wantType bool) (*vport, error) {
 		if !ok {
 			continue
 		}
-		id, good := parseUUID(text)
+		id, good := xmltree.UUID(text)
 		if !good {
 			return nil, plainXML("cannot parse %s parameter as a uuid", f.name)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -61,7 +62,7 @@ func TestDefineAgreesWithLibvirt(t *testing.T) {
 			continue
 		}
 		if !strings.Contains(doc, "<uuid>") { // made up by both
-			d.uuid, _ = parseUUID(between(want[name+".out"], "<uuid>", "</uuid>"))
+			d.uuid, _ = xmltree.UUID(between(want[name+".out"], "<uuid>", "</uuid>"))
 		}
 		if !strings.Contains(doc, "<mac ") && d.mac != "" {
 			d.mac = between(want[name+".out"], "<mac address='", "'")

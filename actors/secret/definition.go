@@ -98,22 +98,10 @@ func (d *definition) parseUsage(u *xmltree.Node) error {
 	return liberr.New(from, liberr.ConfigUnsupported, "unknown secret usage type %s", name)
 }
 
-// parseUUID takes what libvirt takes: 32 hexadecimal digits with dashes anywhere between bytes, and space around.
-func parseUUID(s string) (u protocol.UUID, err error) {
-	bad := liberr.New(from, liberr.InternalError, "malformed uuid element")
-	s = strings.TrimSpace(s)
-	for i := range u {
-		s = strings.TrimLeft(s, "-")
-		if len(s) < 2 {
-			return u, bad
-		}
-		if _, e := fmt.Sscanf(s[:2], "%02x", &u[i]); e != nil || strings.ContainsAny(s[:2], "-+ ") {
-			return u, bad
-		}
-		s = s[2:]
-	}
-	if s != "" {
-		return u, bad
+func parseUUID(s string) (protocol.UUID, error) {
+	u, ok := xmltree.UUID(s)
+	if !ok {
+		return u, liberr.New(from, liberr.InternalError, "malformed uuid element")
 	}
 	return u, nil
 }

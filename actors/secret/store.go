@@ -33,6 +33,7 @@ type object struct {
 
 // load reads all secrets. One that is broken is left out and named in the error; the others are good.
 func (s store) load(seal *sealer) (all []*object, broken error) {
+	broken = disk.Tidy(s.dir)
 	names, err := filepath.Glob(filepath.Join(s.dir, "*.xml"))
 	if err != nil {
 		return nil, err

@@ -16,6 +16,6 @@
 //	node.go       Node: looking
 //	edit.go       Node: changing
 //	metadata.go   <metadata>: what is kept of it, its pieces
-//	values.go     complaints about what attributes hold
+//	values.go     what attributes and texts hold: UUIDs, addresses; complaints about them
 //	print.go      trees as libvirt's buffers print them; metadata as libxml2 prints it
 package xmltree

@@ -283,3 +283,23 @@ func BenchmarkScan(b *testing.B) {
 		}
 	}
 }
+
+func TestValues(t *testing.T) {
+	const id = "5c6d49af-b071-6127-b4ec-6f8ed4b55335"
+	for s, want := range map[string]bool{id: true, " " + id + "\n": true, strings.ReplaceAll(id, "-", ""): true, "--5c-6d49af-b071-6127-b4ec-6f8ed4b55335": true,
+		id + "-": false, id + "0": false, "5c6d49a-fb071-6127-b4ec-6f8ed4b55335": false, "": false, "x": false} {
+		if u, ok := UUID(s); ok != want || ok && u.String() != id {
+			t.Errorf("%q: %v, %v", s, u, ok)
+		}
+	}
+	for s, want := range map[string]string{"52:54:0:1:a:FF": "52540001 0aff", "52:54:00:01:0a": "", "52:54:00:01:0a:100": "", "52:54:00:01:0a:": "", "+1:2:3:4:5:6": "", "52-54-00-01-0a-ff": ""} {
+		if m, ok := MAC(s); ok != (want != "") || ok && fmt.Sprintf("%x %x", m[:4], m[4:]) != want {
+			t.Errorf("%q: %x, %v", s, m, ok)
+		}
+	}
+	for s, want := range map[string]string{"10.0.0.1": "10.0.0.1", "10.1": "10.0.0.1", "0x0B.010.1.2": "11.8.1.2", "167772161": "10.0.0.1", "256.1.1.1": "", "1.2.3.4.5": "", "": "", "1..2": "", "0b1.1.1.1": "", "-1.1.1.1": "", "1_0.1.1.1": ""} {
+		if a, ok := IPv4(s); ok != (want != "") || ok && a.String() != want {
+			t.Errorf("%q: %v, %v", s, a, ok)
+		}
+	}
+}

@@ -67,14 +67,14 @@ func parseBinding(n *node) (*Binding, error) {
 		return nil, internal("filter binding has no owner UUID")
 	}
 	var ok bool
-	if b.OwnerUUID, ok = parseUUID(id); !ok {
+	if b.OwnerUUID, ok = xmltree.UUID(id); !ok {
 		return nil, internal("Unable to parse UUID '%s'", id)
 	}
 	address := n.Kid("mac").Get("address")
 	if address == "" {
 		return nil, internal("filter binding has no MAC address")
 	}
-	if b.MAC, ok = parseMAC(address); !ok {
+	if b.MAC, ok = xmltree.MAC(address); !ok {
 		return nil, internal("Unable to parse MAC '%s'", address)
 	}
 	ref := n.Kid("filterref")

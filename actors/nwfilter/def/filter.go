@@ -66,7 +66,7 @@ func ParseFilter(doc string, validate bool) (*Filter, error) {
 	}
 	if id := root.Kid("uuid").Content(); id == "" {
 		f.UUID = wire.UUID(uuid.New())
-	} else if f.UUID, f.UUIDGiven = parseUUID(id); !f.UUIDGiven {
+	} else if f.UUID, f.UUIDGiven = xmltree.UUID(id); !f.UUIDGiven {
 		return nil, liberr.New(from, liberr.XMLError, "malformed uuid element")
 	}
 	for _, k := range root.Kids {
@@ -174,21 +174,4 @@ func (f *Filter) Variables(use func(Access), ref func(*Ref) error) error {
 		}
 	}
 	return nil
-}
-
-// parseUUID takes what libvirt takes: 32 hexadecimal digits with dashes between bytes, and space around.
-func parseUUID(s string) (u wire.UUID, ok bool) {
-	s = strings.TrimSpace(s)
-	for i := range u {
-		s = strings.TrimLeft(s, "-")
-		if len(s) < 2 {
-			return u, false
-		}
-		n, err := strconv.ParseUint(s[:2], 16, 8)
-		if err != nil {
-			return u, false
-		}
-		u[i], s = byte(n), s[2:]
-	}
-	return u, s == ""
 }

@@ -1,5 +1,7 @@
 package def
 
+import "virtree/actors/internal/xmltree"
+
 // protocol is what a rule can say of one protocol: the attributes in the order in which they are printed, and what
 // libvirt does to them once the rule is read.
 type protocol struct {
@@ -21,7 +23,7 @@ type attribute struct {
 
 var (
 	u8, u16, u32 = unsigned(8), unsigned(16), unsigned(32)
-	mask4        = mask(32, parseIPv4)
+	mask4        = mask(32, xmltree.IPv4)
 	mask6        = mask(128, parseIPv6)
 	etherType    = named(etherTypes, 16, 0x600, false)
 	encapsulated = named(etherTypes, 16, 0x3c, false)

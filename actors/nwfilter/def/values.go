@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // kind is how an attribute's value is read, and how it is printed again.
@@ -122,13 +124,13 @@ var ipProtocols = names{
 
 // mac is an address of six numbers of one or two hexadecimal digits.
 func mac(s string) (string, bool) {
-	a, ok := parseMAC(s)
+	a, ok := xmltree.MAC(s)
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5]), ok
 }
 
 // macMask is a mac whose bits are ones first and zeros then.
 func macMask(s string) (string, bool) {
-	a, ok := parseMAC(s)
+	a, ok := xmltree.MAC(s)
 	var v uint64
 	for _, b := range a {
 		v = v<<8 | uint64(b)
@@ -138,23 +140,8 @@ func macMask(s string) (string, bool) {
 	return printed, ok && inverse&(inverse+1) == 0
 }
 
-func parseMAC(s string) (a [6]byte, ok bool) {
-	parts := strings.Split(s, ":")
-	if len(parts) != len(a) {
-		return a, false
-	}
-	for i, p := range parts {
-		v, err := strconv.ParseUint(p, 16, 8)
-		if err != nil || len(p) > 2 {
-			return a, false
-		}
-		a[i] = byte(v)
-	}
-	return a, true
-}
-
 func ipv4(s string) (string, bool) {
-	a, ok := parseIPv4(s)
+	a, ok := xmltree.IPv4(s)
 	return a.String(), ok
 }
 
@@ -194,30 +181,6 @@ func mask(bits uint32, parse func(string) (netip.Addr, bool)) kind {
 		}
 		return spell(ones, false), true
 	}
-}
-
-// parseIPv4 reads an address as getaddrinfo does: in all its old forms.
-func parseIPv4(s string) (netip.Addr, bool) {
-	parts := strings.Split(s, ".")
-	if len(parts) > 4 {
-		return netip.Addr{}, false
-	}
-	var v uint64
-	for i, p := range parts {
-		if p == "" || strings.ContainsAny(p, "+-_ oObB") && !strings.HasPrefix(strings.ToLower(p), "0x") {
-			return netip.Addr{}, false
-		}
-		bits := 8
-		if i == len(parts)-1 {
-			bits = 8 * (5 - len(parts))
-		}
-		n, err := strconv.ParseUint(p, 0, 64)
-		if err != nil || n >= 1<<bits {
-			return netip.Addr{}, false
-		}
-		v = v<<bits | n
-	}
-	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}), true
 }
 
 func parseIPv6(s string) (netip.Addr, bool) {

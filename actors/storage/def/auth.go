@@ -36,7 +36,7 @@ func parseAuth(e *node) (*Auth, error) {
 	case byUUID && byUsage:
 		return nil, liberr.New(liberr.FromNone, liberr.XMLError, "either secret uuid or usage expected")
 	case byUUID:
-		u, ok := parseUUID(uuid)
+		u, ok := xmltree.UUID(uuid)
 		if !ok {
 			return nil, liberr.New(liberr.FromNone, liberr.XMLError, "invalid secret uuid '%s'", uuid)
 		}

@@ -89,7 +89,7 @@ func parseEncryptionSecret(e *node) (EncryptionSecret, error) {
 	case byID && byUsage:
 		return s, badXML("either secret uuid or usage expected")
 	case byID:
-		u, ok := parseUUID(id)
+		u, ok := xmltree.UUID(id)
 		if !ok {
 			return s, badXML("invalid secret uuid '%s'", id)
 		}

@@ -69,7 +69,7 @@ func parsePool(root *node) (_ *Pool, err error) {
 	}
 	if s := root.KidText("uuid"); s == "" {
 		p.UUID = protocol.UUID(uuid.New())
-	} else if p.UUID, ok = parseUUID(s); !ok {
+	} else if p.UUID, ok = xmltree.UUID(s); !ok {
 		return nil, badXML("malformed uuid element")
 	}
 	if err = p.parseFeatures(root); err != nil {

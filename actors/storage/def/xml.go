@@ -6,7 +6,6 @@ import (
 
 	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
-	"virtree/wire/protocol"
 )
 
 const from = liberr.FromStorage
@@ -20,23 +19,6 @@ func read(doc, root, origin string) (*node, error) {
 
 func badXML(format string, args ...any) error {
 	return liberr.New(from, liberr.XMLError, format, args...)
-}
-
-// parseUUID takes what libvirt takes: 32 hexadecimal digits with dashes between bytes, and space around.
-func parseUUID(s string) (u protocol.UUID, ok bool) {
-	s = strings.TrimSpace(s)
-	for i := range u {
-		s = strings.TrimLeft(s, "-")
-		if len(s) < 2 {
-			return u, false
-		}
-		n, err := strconv.ParseUint(s[:2], 16, 8)
-		if err != nil {
-			return u, false
-		}
-		u[i], s = byte(n), s[2:]
-	}
-	return u, s == ""
 }
 
 var units = map[byte]uint{'k': 10, 'm': 20, 'g': 30, 't': 40, 'p': 50, 'e': 60}
