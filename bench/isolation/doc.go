@@ -24,7 +24,7 @@
 // due at a fixed rate whatever happened to those before, and each is timed from when it was due, not from when it could
 // be sent: a stall of one second is felt by every call that was due in that second, as it would be by as many
 // independent users, and not by the one that a closed loop would have had in flight. What is not answered when the drain ends
-// counts as failed, with the time until then. The thread runs at a raised priority, and how late it was is reported, so that
+// counts as failed, with the time until then. The thread runs before all others (SCHED_FIFO), and how late it was is reported, so that
 // its own hunger is not taken for the daemon's. At about 500 calls a second it costs a twentieth of a core.
 //
 // What is loud on purpose (floods, readers that never read) runs in processes of its own, as do the stand-in emulator and the

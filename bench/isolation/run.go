@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -275,6 +276,8 @@ func (w *world) visit(ctx context.Context, r Row, p Plan, c *Cell) (*visit, erro
 	}
 	pids := w.target.DaemonPIDs()
 	before := w.qemus()
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection would stop the load
 	v := &visit{memory: resident(pids)}
 	v.peak = v.memory
 	window := p.Fault

@@ -237,6 +237,8 @@ func (w *world) sickPool(ctx context.Context, r Row, t *trouble) error {
 	if r.Order != nil {
 		return w.order(t, name, r.Order)
 	}
+	// Storage that is gone ends its pool, in libvirtd too; to hear that at once is service.
+	w.aim("storage:///system", protocol.StoragePoolGetXMLDesc.Procedure, &protocol.StoragePoolGetXMLDescArgs{Pool: p}, func(status uint32, _ []byte) bool { return true })
 	ask, err := w.waiting(ctx, t, r.Count, "storage:///system", func(ctx context.Context, c *rpc.Client, _ int) error {
 		_, err := rpc.Do(ctx, c, protocol.StoragePoolRefresh, &protocol.StoragePoolRefreshArgs{Pool: p})
 		return err
