@@ -2,8 +2,11 @@ package main
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"virtree/bench/internal/lab"
 )
@@ -87,5 +90,19 @@ func TestSlope(t *testing.T) {
 	}
 	if _, ok := slope(all, definedDomain); ok {
 		t.Error("one point has no slope")
+	}
+}
+
+func TestPiecesAreRead(t *testing.T) {
+	all := fastest(parse(strings.NewReader(`goos: linux
+BenchmarkCostHop/mailbox_ours-2         	 1000	      120.5 ns/op	       3 B/op	       1 allocs/op
+BenchmarkCostHop/mailbox_ours-2         	 1000	      100 ns/op	       2 B/op	       0 allocs/op
+BenchmarkCostWatchdog/sweep-2         	 10	      7 ns/op	   0.5 ns/actor	       0 B/op	       0 allocs/op
+BenchmarkOther-2	 10	 7 ns/op
+ok  	virtree/x	1s
+`)))
+	want := []piece{{Name: "Hop: mailbox ours", Nanos: 100, Bytes: 2}, {Name: "Watchdog: sweep", Nanos: 7, More: map[string]float64{"ns/actor": 0.5}}}
+	if diff := cmp.Diff(want, all); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,18 +31,34 @@ var packages = []string{"./actors/internal/mailbox", "./actors/internal/kit", ".
 // pieces runs the benchmarks called Cost of all packages, one after the other.
 func pieces(ctx context.Context, small bool) ([]piece, error) {
 	progress("pieces: go test -bench")
-	benchtime := "300ms"
+	benchtime, times := "200ms", "3"
 	if small {
-		benchtime = "20ms"
+		benchtime, times = "20ms", "1"
 	}
-	args := append([]string{"test", "-p", "1", "-run", "^$", "-bench", "^BenchmarkCost", "-benchmem", "-benchtime", benchtime, "-count", "1"}, packages...)
+	args := append([]string{"test", "-p", "1", "-run", "^$", "-bench", "^BenchmarkCost", "-benchmem", "-benchtime", benchtime, "-count", times}, packages...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir, cmd.Stderr = lab.ModuleRoot(), os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("go test -bench: %w\n%s", err, out)
 	}
-	return parse(bytes.NewReader(out)), nil
+	return fastest(parse(bytes.NewReader(out))), nil
+}
+
+// fastest keeps the quickest run of each piece: what the machine does beside it only ever adds.
+func fastest(all []piece) (kept []piece) {
+	at := map[string]int{}
+	for _, p := range all {
+		i, known := at[p.Name]
+		switch {
+		case !known:
+			at[p.Name] = len(kept)
+			kept = append(kept, p)
+		case p.Nanos < kept[i].Nanos:
+			kept[i] = p
+		}
+	}
+	return kept
 }
 
 // parse reads what go test prints: a name, a count, then pairs of a figure and its unit.
@@ -83,8 +101,8 @@ func printPieces(w io.Writer, all []piece) {
 	fmt.Fprint(t, "\tns\tB\tallocations\t\n")
 	for _, p := range all {
 		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t", p.Name, p.Nanos, p.Bytes, p.Allocs)
-		for unit, v := range p.More {
-			fmt.Fprintf(t, "%.3g %s\t", v, unit)
+		for _, unit := range slices.Sorted(maps.Keys(p.More)) {
+			fmt.Fprintf(t, "%.0f %s\t", p.More[unit], unit)
 		}
 		fmt.Fprintln(t)
 	}
