@@ -285,7 +285,7 @@ func (s *shared) scan() ([]*onDisk, error) {
 	if err != nil {
 		return order, err
 	}
-	s.returnOrphans()
+	s.recoverHostdevs()
 	return order, read(s.env.Paths.DriverRun("qemu"), func(o *onDisk, text string) { o.seed.status = text })
 }
 

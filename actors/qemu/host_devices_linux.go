@@ -86,20 +86,13 @@ func (s *shared) returnHostdevs(domain string, list []libvirtxml.DomainHostdev) 
 	}
 }
 
-// returnOrphans gives back the devices of guests whose start this process did not live to see the end of. A guest that runs,
-// or ran, has a status file; the devices of one that has died are given back with all else that it left.
-func (s *shared) returnOrphans() {
-	owned, err := s.assign().Owned()
+// recoverHostdevs takes back what this process was doing with devices when it was killed, and gives back those of guests
+// whose start it did not live to see the end of. A guest that runs, or ran, has a status file; the devices of one that has
+// died are given back with all else that it left.
+func (s *shared) recoverHostdevs() {
+	err := s.assign().Recover(func(o assign.Owner) bool { return o.Driver != assignDriver || disk.Exists(s.statusPath(o.Domain)) })
 	if err != nil {
-		s.env.Log.Warn().Err(err).Msg("cannot list the host's devices that guests have")
-	}
-	for owner, addresses := range owned {
-		if owner.Driver != assignDriver || disk.Exists(s.statusPath(owner.Domain)) {
-			continue
-		}
-		if err := s.assign().Give(context.Background(), owner, addresses); err != nil {
-			s.env.Log.Warn().Err(err).Str("domain", owner.Domain).Strs("devices", addresses).Msg("cannot give devices back to the host")
-		}
+		s.env.Log.Warn().Err(err).Msg("cannot put the host's devices in order that guests were to have")
 	}
 }
 

@@ -38,6 +38,7 @@ type Owner struct {
 type record struct {
 	Owner   *Owner `json:"owner,omitempty"`   // nil: detached, and nobody's
 	Managed bool   `json:"managed,omitempty"` // it goes back to the host when its user gives it back
+	Pending bool   `json:"pending,omitempty"` // it is on its way there, or back
 }
 
 // Device is a PCI device that a guest is to have.
@@ -157,15 +158,34 @@ func (h Host) Detach(ctx context.Context, address string) error {
 
 // hold binds a device to the stub, and remembers it; a failure leaves it with the host.
 func (h Host) hold(address string, r record) error {
-	if err := h.save(address, r); err != nil {
+	before, err := h.load(address)
+	if err != nil {
 		return err
+	}
+	if before == nil {
+		if err := h.save(address, record{Pending: true}); err != nil {
+			return err
+		}
 	}
 	if err := h.bind(address, stub); err != nil {
-		_ = h.bind(address, "") // what can be mended is; the error is the first
-		_ = h.drop(address)
+		if before == nil {
+			if h.restore(address) != nil && h.driver(address) != stub { // what can be mended is; the error is the first
+				_ = h.drop(address) // it never left the host
+			}
+		}
 		return err
 	}
-	return nil
+	return h.save(address, r)
+}
+
+// restore gives a device to the host's driver and forgets it.
+func (h Host) restore(address string) error {
+	if exists(h.dir(address)) { // it may have been pulled out
+		if err := h.bind(address, ""); err != nil {
+			return err
+		}
+	}
+	return h.drop(address)
 }
 
 // Reattach gives a device back to its host's driver. One that is there already is left alone.
@@ -177,10 +197,14 @@ func (h Host) Reattach(_ context.Context, address string) error {
 		if err := h.free(address, nil); err != nil {
 			return err
 		}
-		if err := h.bind(address, ""); err != nil {
+		if r, err := h.load(address); err != nil {
 			return err
+		} else if r != nil {
+			if err := h.save(address, record{Pending: true}); err != nil {
+				return err
+			}
 		}
-		return h.drop(address)
+		return h.restore(address)
 	})
 }
 
@@ -297,31 +321,39 @@ func (h Host) give(address string, owner Owner) error {
 	if !r.Managed {
 		return h.save(address, record{})
 	}
-	if exists(h.dir(address)) { // it may have been pulled out
-		if err := h.bind(address, ""); err != nil {
-			return err
-		}
-	}
-	return h.drop(address)
+	return h.restore(address)
 }
 
-// Owned lists the devices of each owner, for a driver that looks after a restart for those whose guests are gone.
-func (h Host) Owned() (map[Owner][]string, error) {
+// Recover is for a driver that was started again: what somebody was doing when he was killed is taken back, and so are the
+// devices of owners that are not there any more.
+func (h Host) Recover(there func(Owner) bool) error {
 	entries, err := os.ReadDir(h.State)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	all := map[Owner][]string{}
-	for _, e := range entries {
-		address, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok {
-			continue
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
 		}
-		if r, err := h.load(address); err == nil && r != nil && r.Owner != nil {
-			all[*r.Owner] = append(all[*r.Owner], address)
-		}
+		return err
 	}
-	return all, nil
+	return h.locked(func() error {
+		var all []error
+		for _, e := range entries {
+			address, ok := strings.CutSuffix(e.Name(), ".json")
+			if !ok {
+				continue
+			}
+			r, err := h.load(address)
+			switch {
+			case err != nil:
+			case r == nil: // gone since
+			case r.Pending:
+				err = h.restore(address)
+			case r.Owner != nil && !there(*r.Owner):
+				err = h.give(address, *r.Owner)
+			}
+			all = append(all, err)
+		}
+		return errors.Join(all...)
+	})
 }
 
 // group are the other devices that the IOMMU cannot tell from this one.

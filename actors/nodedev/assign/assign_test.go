@@ -197,10 +197,10 @@ func TestGuestsTakeAndGive(t *testing.T) {
 		t.Log(name)
 		f.refused(err, liberr.OperationInvalid, inUse)
 	}
-	owned, err := f.Owned()
-	if err != nil || len(owned[guest]) != 2 {
-		t.Error(owned, err)
+	if err := f.Recover(func(o Owner) bool { return o == guest }); err != nil {
+		t.Error(err)
 	}
+	f.expect(vf, "", used)
 	if err := f.Give(ctx, other, []string{vf}); err != nil { // not its own
 		t.Error(err)
 	}
@@ -249,6 +249,33 @@ func TestTakeIsAllOrNothing(t *testing.T) {
 	f.refused(err, liberr.InternalError, "internal error: Unable to reset PCI device "+idle+": no FLR, PM reset or bus reset available")
 	if f.state(sata) != "" || f.state(idle) != "" {
 		t.Error(f.state(sata), f.state(idle))
+	}
+}
+
+// A process that is killed between two steps leaves what its record says.
+func TestRecover(t *testing.T) {
+	f := newHost(t)
+	if err := f.Take(ctx, guest, []Device{{vf, true}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Detach(ctx, idle); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.save(sata, record{Pending: true}); err != nil { // killed while it was bound to the stub
+		t.Fatal(err)
+	}
+	for _, a := range []string{vf, idle, sata} {
+		f.bound(a, "vfio-pci")
+		f.asked(a)
+	}
+	if err := f.Recover(func(Owner) bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	if vf, sata, idle := f.state(vf), f.state(sata), f.state(idle); vf != "" || sata != "" || idle != "{}" {
+		t.Errorf("%s, %s, %s", vf, sata, idle)
+	}
+	if got := f.asked(vf); !strings.HasPrefix(got, "override= ") {
+		t.Error(got)
 	}
 }
 
