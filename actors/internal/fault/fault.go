@@ -23,7 +23,8 @@ type NilMap struct{}
 // Inject implements mailbox.Fault.
 func (*NilMap) Inject() {
 	var m map[string]int
-	m["nobody made this map"]++ //nolint:staticcheck // the error is the purpose
+	//lint:ignore SA5000 the error is the purpose
+	m["nobody made this map"]++
 }
 
 // Stall is a wait in Receive, as for a disk that hangs: the goroutine sleeps. Zero is for ever.
