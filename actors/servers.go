@@ -64,6 +64,7 @@ func (d *daemon) listen(act *sockets.Activation) error {
 				continue
 			}
 			go func() {
+				<-d.tree.Ready() // until then there is nobody to open a connection with; who knocks waits in the socket
 				if err := client.Serve(d.system.Root, pid, l, conf); !errors.Is(err, net.ErrClosed) {
 					d.log.Error().Err(err).Stringer("address", l.Addr()).Msg("a socket has stopped accepting")
 				}

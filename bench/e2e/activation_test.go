@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/digitalocean/go-libvirt"
+	"github.com/digitalocean/go-libvirt/socket/dialers"
 	"golang.org/x/sys/unix"
 
 	"virtree/bench/internal/lab"
@@ -149,5 +151,40 @@ func TestIdleDaemonsComeBack(t *testing.T) {
 	}
 	if lives := len(qemu.starts); lives < 2 {
 		t.Errorf("virtqemud was started %d times", lives)
+	}
+}
+
+// A call that comes in the very moment in which a daemon leaves is served by the next one. The client keeps one connection to
+// virtqemud, which asks virtsecretd for it; the calls come as virtsecretd's second of patience ends, a little earlier or later.
+func TestCallsMeetADaemonThatLeaves(t *testing.T) {
+	if why := lab.Missing(lab.Split); why != "" {
+		t.Skip(why)
+	}
+	root := t.TempDir()
+	activate(t, root, "virtqemud", "virtqemud-sock", "--timeout", "60")
+	secret := activate(t, root, "virtsecretd", "virtsecretd-sock", "--timeout", "1")
+	l := libvirt.NewWithDialer(dialers.NewLocal(dialers.WithSocket(filepath.Join(root, "run/libvirt/virtqemud-sock")), dialers.WithLocalTimeout(30*time.Second)))
+	if err := l.ConnectToURI(libvirt.QEMUSystem); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Disconnect()
+	const rounds = 12
+	for n := range rounds {
+		if _, err := l.ConnectNumOfSecrets(); err != nil {
+			t.Fatalf("call %d: %v", n, err)
+		}
+		// What is timed here is the fault itself: the end of the other's patience.
+		time.Sleep(time.Second + time.Duration(n-4)*3*time.Millisecond)
+		for range 20 {
+			if _, err := l.ConnectNumOfSecrets(); err != nil {
+				t.Fatalf("a call in round %d: %v", n, err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if lives := len(secret.starts); lives < 3 {
+		t.Errorf("virtsecretd was started %d times: the test has shown nothing", lives)
+	} else {
+		t.Logf("virtsecretd lived %d times", lives)
 	}
 }

@@ -71,7 +71,7 @@ func TestADaemonThatLeavesCostsNobodyAnError(t *testing.T) {
 func TestWhatWasAskedBeforeTheGoodbyeIsAnswered(t *testing.T) {
 	leakCheck(t)
 	path := filepath.Join(t.TempDir(), "d")
-	held, _ := make(chan *actor.PID, 4), 0
+	held := make(chan *actor.PID, 4)
 	daemon := start(t, path, quick)
 	daemon.spawn(t, "slow", func(c actor.Context) {
 		if _, ok := c.Message().(*ping); ok {
@@ -80,6 +80,15 @@ func TestWhatWasAskedBeforeTheGoodbyeIsAnswered(t *testing.T) {
 	})
 	b := start(t, filepath.Join(t.TempDir(), "b"), quick)
 	to := actor.NewPID(Address(path), "slow")
+	ends := make(chan actor.TerminatedReason, 4)
+	b.spawn(t, "watcher", func(c actor.Context) {
+		switch m := c.Message().(type) {
+		case *actor.Started:
+			c.Watch(to)
+		case *actor.Terminated:
+			ends <- m.Why
+		}
+	})
 	first := b.root.RequestFuture(to, &ping{Serial: 1}, patience)
 	asker := next(t, held)
 	left := make(chan struct{})
@@ -108,7 +117,11 @@ func TestWhatWasAskedBeforeTheGoodbyeIsAnswered(t *testing.T) {
 		t.Errorf("the first request: %v %v", r, err)
 	}
 	next(t, left)
+	_ = daemon.root.StopFuture(actor.NewPID(daemon.Address(), "slow")).Wait() // as the tree stops before the node is closed
 	daemon.stop()
+	if why := next(t, ends); why != actor.TerminatedReason_AddressTerminated {
+		t.Errorf("a watcher is told %v", why)
+	}
 	again := start(t, path, quick)
 	again.spawn(t, "slow", echo)
 	if r, err := second.Result(); err != nil || r.(*pong).Serial != 2 {

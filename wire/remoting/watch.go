@@ -40,8 +40,12 @@ func (ep *endpoint) unwatch(watchee, watcher *actor.PID) {
 	}
 }
 
-// terminated: a local actor has ended and tells a watcher of the peer.
+// terminated: a local actor has ended and tells a watcher of the peer. Of a node that leaves the end of the link tells it:
+// what the watcher has asked meanwhile is not lost with this actor, but waits for its next instance.
 func (ep *endpoint) terminated(watcher *actor.PID, m *actor.Terminated) {
+	if ep.node.leaving.Load() {
+		return
+	}
 	key := watchKey{watchee: m.Who.GetId(), watcher: watcher.Id}
 	ep.mu.Lock()
 	_, ok := ep.watched[key]
