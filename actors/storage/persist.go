@@ -102,6 +102,7 @@ func (s store) load(name string) (*seed, error) {
 func (s store) scan() (all []*seed, broken error) {
 	names := map[string]bool{}
 	for _, dir := range []string{s.paths.DriverConfig("storage"), s.paths.DriverRun("storage")} {
+		broken = errors.Join(broken, disk.Tidy(dir))
 		files, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			broken = errors.Join(broken, err)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -25,12 +26,92 @@ type ledger struct {
 	bigger uint64
 }
 
-// SIGKILL while volumes are made, resized, wiped and uploaded to: what was acknowledged is there, what was not is whole or
-// not there, and nothing half-made stays behind.
+// SIGKILL while volumes are made, resized, wiped and uploaded to, and values of secrets are set: what was acknowledged is
+// there, what was not is whole or not there, and nothing half-made stays behind. In one process everything is killed, split
+// the two branches.
 func TestKilledWhileItWorks(t *testing.T) {
-	h := open(t, lab.Single)
+	for _, kind := range []lab.Kind{lab.Single, lab.Split} {
+		t.Run(string(kind), func(t *testing.T) { killed(t, kind) })
+	}
+}
+
+// kill ends what works, and returns when its successor answers.
+func (h *host) kill(t *testing.T) {
+	t.Helper()
+	if h.Kind == lab.Single {
+		h.must(t, h.Main.Signal(syscall.SIGKILL))
+		<-h.Main.Done
+		h.must(t, h.Start(h.ctx))
+		return
+	}
+	for _, daemon := range []string{"virtstoraged", "virtsecretd"} {
+		pid, err := h.Branch(daemon)
+		h.must(t, err)
+		h.must(t, syscall.Kill(pid, syscall.SIGKILL))
+		if !lab.Await(h.ctx, func() bool { now, err := h.Branch(daemon); return err == nil && now != pid }) {
+			t.Fatalf("%s does not come back", daemon)
+		}
+	}
+}
+
+// answers waits until the successors serve calls.
+func (h *host) answers(t *testing.T) {
+	t.Helper()
+	h.c = h.dial(t)
+	var err error
+	if !lab.Await(h.ctx, func() bool {
+		_, err = rpc.Do(h.ctx, h.c, protocol.ConnectNumOfStoragePools, nil)
+		if err == nil {
+			_, err = rpc.Do(h.ctx, h.c, protocol.ConnectNumOfSecrets, nil)
+		}
+		return err == nil
+	}) {
+		t.Fatal(err)
+	}
+}
+
+// values is what one client was told of a secret's value: one of them is there.
+type values struct {
+	secret      protocol.Secret
+	told, asked string
+}
+
+// setValues sets a secret's value until that fails: long ones and short ones, so that half of one shows.
+func (h *host) setValues(c *rpc.Client, v *values, over *atomic.Bool) {
+	for i := 0; !over.Load(); i++ {
+		v.asked = strings.Repeat(fmt.Sprintf("%06d.", i), 1+i%2*1000)
+		if _, err := rpc.Do(h.ctx, c, protocol.SecretSetValue, &protocol.SecretSetValueArgs{Secret: v.secret, Value: []byte(v.asked)}); err != nil {
+			return
+		}
+		v.told = v.asked
+	}
+}
+
+func (h *host) compareValue(t *testing.T, v *values) {
+	t.Helper()
+	r, err := rpc.Do(h.ctx, h.c, protocol.SecretGetValue, &protocol.SecretGetValueArgs{Secret: v.secret})
+	if v.told == "" && err != nil {
+		return // it never had one
+	}
+	h.must(t, err)
+	if got := string(r.Value); got != v.told && got != v.asked {
+		t.Errorf("the secret's value is %.20q (%d bytes), acknowledged was %.20q, asked for %.20q", got, len(got), v.told, v.asked)
+	}
+	files, err := os.ReadDir(filepath.Join(h.Dir, "etc/libvirt/secrets"))
+	h.must(t, err)
+	for _, f := range files {
+		if ext := filepath.Ext(f.Name()); ext != ".xml" && ext != ".value" {
+			t.Errorf("%s was left behind", f.Name())
+		}
+	}
+}
+
+func killed(t *testing.T, kind lab.Kind) {
+	h := open(t, kind)
 	dir := t.TempDir()
 	p := h.pool(t, dir)
+	secret, err := rpc.Do(h.ctx, h.c, protocol.SecretDefineXML, &protocol.SecretDefineXMLArgs{XML: "<secret><usage type='volume'><volume>/v</volume></usage></secret>"})
+	h.must(t, err)
 	big := filepath.Join(t.TempDir(), "data")
 	if err := os.WriteFile(big, make([]byte, 64<<20), 0o600); err != nil {
 		t.Fatal(err)
@@ -38,6 +119,7 @@ func TestKilledWhileItWorks(t *testing.T) {
 	for round := range 4 {
 		var books []*ledger
 		var done sync.WaitGroup
+		var over atomic.Bool // who happened to ask nothing in that moment would go on with the successor
 		work := func(f func(c *rpc.Client, l *ledger, name string) error) {
 			l := &ledger{sizes: map[string]uint64{}}
 			books = append(books, l)
@@ -45,10 +127,17 @@ func TestKilledWhileItWorks(t *testing.T) {
 			done.Add(1)
 			go func() {
 				defer done.Done()
-				for i := 0; f(c, l, fmt.Sprintf("v%d-%d-%d", round, who, i)) == nil; i++ {
+				for i := 0; !over.Load() && f(c, l, fmt.Sprintf("v%d-%d-%d", round, who, i)) == nil; i++ {
 				}
 			}()
 		}
+		value := &values{secret: secret.Secret}
+		setter := h.dial(t)
+		done.Add(1)
+		go func() {
+			defer done.Done()
+			h.setValues(setter, value, &over)
+		}()
 		for _, format := range []string{"raw", "qcow2"} {
 			work(func(c *rpc.Client, l *ledger, name string) error { return h.create(c, p, l, name, format, 1<<20) })
 		}
@@ -76,12 +165,12 @@ func TestKilledWhileItWorks(t *testing.T) {
 			return nil
 		})
 		time.Sleep(time.Duration(200+rand.IntN(400)) * time.Millisecond) // somewhere in the middle: that is the test
-		h.must(t, h.Main.Signal(syscall.SIGKILL))
-		<-h.Main.Done
+		h.kill(t)
+		over.Store(true)
 		done.Wait()
-		h.must(t, h.Start(h.ctx))
-		h.c = h.dial(t)
+		h.answers(t)
 		h.compare(t, p, dir, books)
+		h.compareValue(t, value)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 )
 
 // Write replaces path by data: through a temporary file in the same folder, renamed over path, all of it
@@ -110,4 +112,29 @@ func SyncDir(dir string) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// Tidy removes what Write leaves in a folder when the process is killed before the file has its name. Only the one who
+// writes there may call it, before the first Write.
+func Tidy(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if name := e.Name(); e.Type().IsRegular() && temporary(name) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
+		}
+	}
+	return err
+}
+
+// temporary tells whether a name is one that Write makes up: a dot, the file's own name, a dot and a number.
+func temporary(name string) bool {
+	number := strings.LastIndexByte(name, '.')
+	if number < 2 || name[0] != '.' {
+		return false
+	}
+	_, err := strconv.ParseUint(name[number+1:], 10, 64)
+	return err == nil
 }

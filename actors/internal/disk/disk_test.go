@@ -58,3 +58,28 @@ func TestRemoveAndSymlink(t *testing.T) {
 		}
 	}
 }
+
+func TestTidyRemovesWhatWriteLeft(t *testing.T) {
+	dir := t.TempDir()
+	stay := []string{".hidden", "a.xml", "a.xml.12", ".a.xml", ".5"}
+	for _, name := range append([]string{".a.xml.1234567", ".b.3"}, stay...) {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.CreateTemp(dir, ".made-by-Write.") // as Write does
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	if err := Tidy(dir); err != nil {
+		t.Fatal(err)
+	}
+	left, _ := os.ReadDir(dir)
+	if len(left) != len(stay) {
+		t.Errorf("%v are left, want %v", left, stay)
+	}
+	if err := Tidy(filepath.Join(dir, "nowhere")); err != nil {
+		t.Error(err)
+	}
+}
