@@ -9,8 +9,11 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
 
 	"virtree/actors/internal/call"
+	"virtree/actors/internal/kit"
+	"virtree/actors/internal/mailbox"
 	"virtree/wire/protocol"
 	"virtree/wire/rpc"
 )
@@ -163,6 +166,33 @@ func TestAFloodWaitsAtItsOwnSocket(t *testing.T) {
 	}
 	w.sys.Root.Send(w.pid("qemu"), &release{4})
 	eventually(t, "all are answered", func() bool { return done.Load() == calls })
+}
+
+// stallFault keeps an actor busy.
+type stallFault chan struct{}
+
+func (f stallFault) Inject() { <-f }
+
+// TestAStuckClientIsCutOff: its connection is closed and forgotten, and nobody else's is.
+func TestAStuckClientIsCutOff(t *testing.T) {
+	w := start(t, nil)
+	c, other := w.open(), w.open()
+	var me *actor.PID
+	for _, m := range w.members().Clients {
+		if m.ID == 1 {
+			me = m.PID
+		}
+	}
+	f := make(stallFault)
+	defer close(f)
+	w.sys.Root.Send(me, &mailbox.Injected{Fault: f, First: true})
+	dog := &kit.Watchdog{System: w.sys, Log: zerolog.Nop(), Every: 10 * time.Millisecond, Slow: 20 * time.Millisecond, Abandon: 20 * time.Millisecond}
+	go dog.Run(t.Context())
+	closed(t, c)
+	eventually(t, "the server forgets it", func() bool { return w.idle.Load() == 1 })
+	if err := lookup(w.soon(), other, "x"); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestACallIsNotHeldUpByAPing that comes in the same read, nor is anybody else's.

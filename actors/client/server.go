@@ -12,6 +12,7 @@ import (
 
 	"virtree/actors/internal/kit"
 	"virtree/sockets"
+	"virtree/supervisors"
 	"virtree/wire/rpc"
 )
 
@@ -29,6 +30,7 @@ type server struct {
 // member is one connected client as the server sees it.
 type member struct {
 	pid    *actor.PID
+	conn   *rpc.Conn
 	authed bool
 	since  time.Time
 	peer   sockets.Peer
@@ -94,6 +96,8 @@ func (s *server) Receive(ctx actor.Context) {
 	case *actor.Terminated:
 		s.left(m.Who)
 		s.next(ctx)
+	case *supervisors.ChildStuck:
+		s.stuck(ctx, m)
 	case *List:
 		ctx.Respond(s.list())
 	case *SetLimits:
@@ -206,13 +210,25 @@ func (s *server) admit(ctx actor.Context, conn net.Conn, peer sockets.Peer, hand
 		s.conf.Log.Error().Err(err).Msg("cannot start a client's actor")
 		return err.Error()
 	}
-	s.clients[id] = &member{pid: pid, authed: !must, since: c.since, peer: peer}
+	s.clients[id] = &member{pid: pid, conn: c.conn, authed: !must, since: c.since, peer: peer}
 	s.conf.figures.joined(peer.Kind)
 	if must {
 		s.unauth++
 	}
 	s.changed()
 	return ""
+}
+
+// stuck ends a connection whose actor does not come back from a message: its client is told, and can connect again.
+func (s *server) stuck(ctx actor.Context, m *supervisors.ChildStuck) {
+	for _, c := range s.clients {
+		if c.pid.Id == m.Child.Id {
+			s.conf.Log.Error().Str("peer", c.peer.RemoteAddr()).Str("in", m.Message).Msg("client's actor is stuck: closing its connection")
+			_ = c.conn.Close()
+			kit.Observe(ctx.ActorSystem()).Abandon(m.Child.Id) // which tells us that it has left
+			return
+		}
+	}
 }
 
 // left forgets a client that is gone.
