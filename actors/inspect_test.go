@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/kit"
 	"virtree/supervisors"
 	"virtree/wire/remoting"
@@ -260,15 +261,6 @@ func describeNow(t *testing.T, ask func(any) any) *Process {
 	return p
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never came true: %s", what)
-		}
-	}
-}
-
 func TestTheInspectorShowsAStuckActorWithoutAskingIt(t *testing.T) {
 	ask, _, _ := inspected(t, true)
 	for _, id := range []string{"root", "root/b", "root/b/object"} { // all of the tree, stuck
@@ -276,7 +268,7 @@ func TestTheInspectorShowsAStuckActorWithoutAskingIt(t *testing.T) {
 			t.Fatal(out)
 		}
 	}
-	eventually(t, "all are seen to be stuck", func() bool {
+	await.True(t, "all are seen to be stuck", func() bool {
 		p, stuck := describeNow(t, ask), 0
 		p.Tree.Walk(func(n *supervisors.Node, _ int) {
 			if n.Doing == "*fault.Stall" && n.Busy > 0 {
@@ -313,7 +305,7 @@ func TestAQuarantinedObjectIsReleased(t *testing.T) {
 	<-object
 	ask(&MakeFault{ID: "root/b/object", Kind: "panic", Times: 20})
 	state := func() string { return tree.Collect().Find("root/b/object").State }
-	eventually(t, "quarantined", func() bool { return state() == "quarantined" })
+	await.True(t, "quarantined", func() bool { return state() == "quarantined" })
 	for len(object) > 0 {
 		<-object
 	}
@@ -321,7 +313,7 @@ func TestAQuarantinedObjectIsReleased(t *testing.T) {
 		t.Fatal(out.Error)
 	}
 	<-object
-	eventually(t, "running again", func() bool { return state() == "running" })
+	await.True(t, "running again", func() bool { return state() == "running" })
 }
 
 // A crash and a stuck actor are on the record with the stack that led there, and the description says that there is news.
@@ -332,7 +324,7 @@ func TestTroubleIsOnTheRecord(t *testing.T) {
 	}
 	ask(&MakeFault{ID: "root/b/object", Kind: "panic"})
 	var all []supervisors.Trouble
-	eventually(t, "the crash is on the record", func() bool {
+	await.True(t, "the crash is on the record", func() bool {
 		list, ok := ask(&Troubles{}).(*TroubleList)
 		return ok && json.Unmarshal(list.Troubles, &all) == nil && len(all) == 1
 	})

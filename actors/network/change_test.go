@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/branchtest"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
@@ -53,7 +54,7 @@ func TestUpdateOfARunningNetwork(t *testing.T) {
 	if got := shell(t, "ip -n ga -4 -br addr show eth0"); !strings.Contains(got, "10.77.0.8/24") {
 		t.Error("the new host entry was not obeyed:", got)
 	}
-	eventually(t, "the new name is known", 5*time.Second, func() bool { return lookup(t, "ga", "10.77.0.1", "scanner") == "10.77.0.99" })
+	await.Within(t, "the new name is known", 5*time.Second, func() bool { return lookup(t, "ga", "10.77.0.1", "scanner") == "10.77.0.99" })
 	for _, flags := range []uint32{0, virt.NetworkXMLInactive} {
 		x, err := branchtest.Do(l.c, protocol.NetworkGetXMLDesc, &protocol.NetworkGetXMLDescArgs{Net: n, Flags: flags})
 		if err != nil || !strings.Contains(x.XML, "scanner") || !strings.Contains(x.XML, "10.77.0.8") || !strings.Contains(x.XML, "<txt name='x' value='y'/>") {

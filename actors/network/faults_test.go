@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/branchtest"
 	"virtree/actors/internal/kit"
 	"virtree/wire/liberr"
@@ -297,7 +298,7 @@ func TestFullDisk(t *testing.T) {
 			t.Error(x, err)
 		}
 		free()
-		eventually(t, "dnsmasq runs again", 20*time.Second, func() bool { return l.dnsmasq("nat") != 0 })
+		await.Within(t, "dnsmasq runs again", 20*time.Second, func() bool { return l.dnsmasq("nat") != 0 })
 		_ = before
 		if conf, _ := os.ReadFile(s.dnsmasqPath("nat", ".conf")); strings.Contains(string(conf), "full") {
 			t.Error("the refused update is in dnsmasq's configuration")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/branchtest"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
@@ -86,7 +87,7 @@ func newBus(t *testing.T) (start func(zones ...string) *fakeFirewalld) {
 	cmd.Stderr = &out
 	must(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	eventually(t, "the bus is there", 20*time.Second, func() bool { _, err := os.Stat(socket); return err == nil })
+	await.Within(t, "the bus is there", 20*time.Second, func() bool { _, err := os.Stat(socket); return err == nil })
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+socket)
 	return func(zones ...string) *fakeFirewalld {
 		conn, err := dbus.ConnectSystemBus()
@@ -135,7 +136,7 @@ func TestZones(t *testing.T) {
 	must(t, f.conn.Close())
 	f = firewalld(libvirtZone, routedZone, "work")
 	var got string
-	eventually(t, "the running network is in its zone again", 20*time.Second, func() bool { got += f.take(); return got == "change libvirt tbr1" })
+	await.Within(t, "the running network is in its zone again", 20*time.Second, func() bool { got += f.take(); return got == "change libvirt tbr1" })
 	l.start(routed)
 	l.start(zoned)
 	if got := f.take(); got != "change libvirt-routed tbr2; change work tbr0" {
@@ -143,7 +144,7 @@ func TestZones(t *testing.T) {
 	}
 	must(t, f.conn.Emit(firewalldPath, firewalldName+".Reloaded"))
 	seen := map[string]bool{}
-	eventually(t, "all networks are in their zones again", 20*time.Second, func() bool {
+	await.Within(t, "all networks are in their zones again", 20*time.Second, func() bool {
 		for _, c := range strings.Split(f.take(), "; ") {
 			seen[c] = true
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/branchtest"
 	"virtree/wire/protocol"
 )
@@ -123,7 +124,7 @@ func TestIptablesBackend(t *testing.T) {
 	same := func() bool { return stripCounters(libvirtRules()) == stripCounters(before) }
 	for _, cmd := range []string{"iptables -F", "iptables -t nat -F LIBVIRT_PRT", "iptables -D FORWARD -j LIBVIRT_FWI", "nft delete table ip nat", "iptables -F FORWARD; iptables -F LIBVIRT_FWI; iptables -X LIBVIRT_FWI"} {
 		shell(t, "%s", cmd)
-		eventually(t, "the rules are back after "+cmd, 2*time.Second, func() bool {
+		await.Within(t, "the rules are back after "+cmd, 2*time.Second, func() bool {
 			return strings.Count(libvirtRules(), "tbr0") == strings.Count(before, "tbr0") && strings.Contains(libvirtRules(), "-A FORWARD -j LIBVIRT_FWI")
 		})
 	}
@@ -164,12 +165,12 @@ func TestBackendIsSwitched(t *testing.T) {
 	l.start(n)
 	l.b.Stop()
 	l.configure("")
-	eventually(t, "the rules are in nftables", 5*time.Second, func() bool {
+	await.Within(t, "the rules are in nftables", 5*time.Second, func() bool {
 		return strings.Contains(tryOutput("nft list tables"), tablePrefix+"tbr0") && !strings.Contains(libvirtRules(), "tbr0 ")
 	})
 	l.b.Stop()
 	l.configure("firewall_backend = \"iptables\"\n")
-	eventually(t, "the rules are in iptables", 5*time.Second, func() bool {
+	await.Within(t, "the rules are in iptables", 5*time.Second, func() bool {
 		return !strings.Contains(tryOutput("nft list tables"), tablePrefix) && strings.Contains(libvirtRules(), "-A LIBVIRT_FWO -i tbr0 -j REJECT")
 	})
 	if a, err := branchtest.Do(l.c, protocol.NetworkIsActive, &protocol.NetworkIsActiveArgs{Net: n}); err != nil || a.Active != 1 {

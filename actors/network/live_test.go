@@ -10,6 +10,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/branchtest"
 	"virtree/actors/internal/call"
@@ -22,18 +23,6 @@ const natDoc = `<network><name>nat</name><forward mode='nat'/><bridge name='tbr0
 <dns><host ip='10.77.0.9'><hostname>printer</hostname></host><txt name='note' value='hello'/></dns>
 <ip address='10.77.0.1' prefix='24'><dhcp><range start='10.77.0.50' end='10.77.0.60'/>
 <host mac='52:54:00:77:00:01' name='fixed' ip='10.77.0.7'/></dhcp></ip></network>`
-
-// eventually waits for a condition of the world outside of the actors, which sends no message.
-func eventually(t *testing.T, what string, limit time.Duration, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(limit); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", limit, what)
-		}
-	}
-}
 
 type lab struct {
 	t   *testing.T
@@ -187,7 +176,7 @@ func TestRulesArePutBack(t *testing.T) {
 	intact := func() bool { return strings.Contains(tryOutput("nft list ruleset"), "masquerade to") }
 	for _, cmd := range []string{"nft flush ruleset", "nft delete table ip virtree_network_tbr0", "nft flush chain ip virtree_network_tbr0 postrouting"} {
 		shell(t, "%s", cmd)
-		eventually(t, "the rules are back after "+cmd, 2*time.Second, intact)
+		await.Within(t, "the rules are back after "+cmd, 2*time.Second, intact)
 	}
 }
 
@@ -212,7 +201,7 @@ func TestDnsmasqIsRestarted(t *testing.T) {
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another dnsmasq runs", 5*time.Second, func() bool { p := pid(); return p != 0 && p != first })
+	await.Within(t, "another dnsmasq runs", 5*time.Second, func() bool { p := pid(); return p != 0 && p != first })
 }
 
 // The daemon goes and comes back: what runs is found again and not touched.
@@ -265,5 +254,5 @@ func TestCrashOfANetwork(t *testing.T) {
 		t.Error("dnsmasq was started again")
 	}
 	shell(t, "nft flush ruleset")
-	eventually(t, "the network still looks after its rules", 2*time.Second, func() bool { return strings.Contains(tryOutput("nft list ruleset"), "masquerade to") })
+	await.Within(t, "the network still looks after its rules", 2*time.Second, func() bool { return strings.Contains(tryOutput("nft list ruleset"), "masquerade to") })
 }

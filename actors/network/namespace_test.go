@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"virtree/actors/internal/await"
+
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -121,7 +123,7 @@ func nothingLeft(t *testing.T) {
 		t.Errorf("bridges are left: %s", out)
 	}
 	// dnsmasq's helper, which runs the script, goes when it notices that dnsmasq is gone.
-	eventually(t, "no dnsmasq is left", 5*time.Second, func() bool {
+	await.Within(t, "no dnsmasq is left", 5*time.Second, func() bool {
 		return tryOutput("for f in /proc/[0-9]*; do [ \"$(cat $f/comm)\" = dnsmasq ] && grep State $f/status; done 2>/dev/null | grep -v zombie") == ""
 	})
 }

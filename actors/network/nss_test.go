@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"virtree/actors/internal/await"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -33,7 +35,7 @@ func TestNSSModulesReadOurFiles(t *testing.T) {
 	defer func() { must(t, unix.Unmount(fixed, unix.MNT_DETACH)) }()
 	for _, c := range [][2]string{{"libvirt", "fixed"}, {"libvirt_guest", "guest"}} {
 		// dnsmasq tells of a lease when it has given it.
-		eventually(t, "module "+c[0]+" finds "+c[1], 20*time.Second, func() bool {
+		await.Within(t, "module "+c[0]+" finds "+c[1], 20*time.Second, func() bool {
 			return strings.HasPrefix(tryOutput("getent -s hosts:"+c[0]+" ahostsv4 "+c[1]), "10.77.0.7 ")
 		})
 		if out := tryOutput("getent -s hosts:" + c[0] + " ahostsv4 nobody"); out != "" {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/branchtest"
 	"virtree/wire/protocol"
 )
@@ -47,7 +48,7 @@ func TestDHCPv6(t *testing.T) {
 	l.start(n)
 	defer l.destroy(n)
 	run := l.guest("ga", "tbr0", "52:54:00:77:00:01")
-	eventually(t, "the link-local address is ready", 20*time.Second, func() bool {
+	await.Within(t, "the link-local address is ready", 20*time.Second, func() bool {
 		out := tryOutput("ip -n ga -6 addr show dev eth0")
 		return strings.Contains(out, "fe80::") && !strings.Contains(out, "tentative")
 	})
@@ -59,7 +60,7 @@ func TestDHCPv6(t *testing.T) {
 	if out := tryOutput("ip -n ga -6 addr show dev eth0 scope global"); !strings.Contains(out, "fd77::1") {
 		t.Error(out)
 	}
-	eventually(t, "the lease is listed", 20*time.Second, func() bool {
+	await.Within(t, "the lease is listed", 20*time.Second, func() bool {
 		ret, err := branchtest.Do(l.c, protocol.NetworkGetDHCPLeases, &protocol.NetworkGetDHCPLeasesArgs{Net: n, NeedResults: 1})
 		return err == nil && len(ret.Leases) == 1 && strings.HasPrefix(ret.Leases[0].Ipaddr, "fd77::1") && ret.Leases[0].Type == 1 && ret.Leases[0].Prefix == 64 && ret.Leases[0].Iaid != nil && ret.Leases[0].Clientid != nil
 	})

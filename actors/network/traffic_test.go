@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"virtree/actors/internal/await"
 )
 
 // What passes and what does not, in each mode: between guests, from a guest to the world behind the host, and from there
@@ -31,7 +33,7 @@ func TestTrafficByMode(t *testing.T) {
 		for i, ns := range []string{"ga", "gb"} {
 			shell(t, "ip netns add %[1]s && ip link add v%[1]s type veth peer name eth0 netns %[1]s && ip link set v%[1]s master tbr0 up && ip -n %[1]s addr add 10.77.0.%[2]d/24 dev eth0 && ip -n %[1]s link set eth0 up && ip -n %[1]s route add default via 10.77.0.1", ns, 10+i)
 		}
-		eventually(t, "the host is reached", 5*time.Second, func() bool { return ping("ga", "10.77.0.1") && ping("gb", "10.77.0.1") })
+		await.Within(t, "the host is reached", 5*time.Second, func() bool { return ping("ga", "10.77.0.1") && ping("gb", "10.77.0.1") })
 		for _, p := range []struct {
 			what, ns, to string
 			want         bool
@@ -42,7 +44,7 @@ func TestTrafficByMode(t *testing.T) {
 		}
 		l.destroy(n)
 		shell(t, "ip netns del ga; ip netns del gb")
-		eventually(t, "the guests' links are gone", 5*time.Second, func() bool { return !strings.Contains(tryOutput("ip -br link"), "vg") })
+		await.Within(t, "the guests' links are gone", 5*time.Second, func() bool { return !strings.Contains(tryOutput("ip -br link"), "vg") })
 	}
 }
 
@@ -53,8 +55,8 @@ func TestIPv6(t *testing.T) {
 	l.start(n)
 	defer l.destroy(n)
 	l.guest("ga", "tbr0", "52:54:00:77:00:01")
-	eventually(t, "an address by router advertisement", 20*time.Second, func() bool {
+	await.Within(t, "an address by router advertisement", 20*time.Second, func() bool {
 		return strings.Contains(tryOutput("ip -n ga -6 addr show dev eth0 scope global"), "fd77::5054:ff:fe77:1/64")
 	})
-	eventually(t, "the host is reached by IPv6", 10*time.Second, func() bool { return tryShell("ip netns exec ga busybox ping6 -c1 -W1 fd77::1") == nil })
+	await.Within(t, "the host is reached by IPv6", 10*time.Second, func() bool { return tryShell("ip netns exec ga busybox ping6 -c1 -W1 fd77::1") == nil })
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/branchtest"
 	"virtree/actors/internal/call"
 	"virtree/wire/liberr"
@@ -153,7 +154,7 @@ func TestCrash(t *testing.T) {
 	l.unbind()
 	l.bind("clean-traffic", "")
 	l.b.Root().Send(l.b.PID, &call.Call{})
-	eventually(t, "the address is learned after a crash", 20*time.Second, func() bool {
+	await.Within(t, "the address is learned after a crash", 20*time.Second, func() bool {
 		l.send("a", l.frame("a", "b", 0x800, ipv4Packet("10.0.0.1", "10.0.0.2", udp(1, 2, nil))))
 		return strings.Contains(nft(t, "list", "ruleset"), "10.0.0.1")
 	})
@@ -308,7 +309,7 @@ func TestRulesArePutBack(t *testing.T) {
 	l.bind("x", "")
 	for _, command := range [][]string{{"flush", "ruleset"}, {"delete", "table", "bridge", rulesTable}} {
 		nft(t, command...)
-		eventually(t, fmt.Sprint("the rules are back after ", command), 2*time.Second, func() bool { return !l.passes(0x88b5) })
+		await.Within(t, fmt.Sprint("the rules are back after ", command), 2*time.Second, func() bool { return !l.passes(0x88b5) })
 	}
 	var flush []string
 	for _, line := range strings.Split(nft(t, "list", "table", "bridge", rulesTable), "\n") {
@@ -317,7 +318,7 @@ func TestRulesArePutBack(t *testing.T) {
 		}
 	}
 	nft(t, strings.Join(flush, "; "))
-	eventually(t, "the rules are back after the chains were flushed", 2*time.Second, func() bool { return !l.passes(0x88b5) })
+	await.Within(t, "the rules are back after the chains were flushed", 2*time.Second, func() bool { return !l.passes(0x88b5) })
 }
 
 // A filter of 500 rules on 50 ports is applied again in under a second.

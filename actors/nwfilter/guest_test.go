@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"virtree/actors/internal/await"
 )
 
 // shell runs a command line.
@@ -68,7 +70,7 @@ func TestGuestWithDHCP(t *testing.T) {
 	if out := mustShell(t, "ip -n nwfa -4 -br addr show ga"); !strings.Contains(out, "10.0.0.10/24") {
 		t.Fatal(out)
 	}
-	eventually(t, "the guest reaches the network", 20*time.Second, func() bool { return pings("a", "10.0.0.2") })
+	await.Within(t, "the guest reaches the network", 20*time.Second, func() bool { return pings("a", "10.0.0.2") })
 	if !pings("b", "10.0.0.10") {
 		t.Error("the guest is not reached")
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/branchtest"
 	"virtree/wire/protocol"
@@ -67,18 +68,6 @@ func furnish() error {
 		return err
 	}
 	return netlink.LinkSetUp(lo)
-}
-
-// eventually waits for a condition of the world outside of the actors, which sends no message.
-func eventually(t *testing.T, what string, limit time.Duration, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(limit); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", limit, what)
-		}
-	}
 }
 
 func must(t testing.TB, err error) {
@@ -147,7 +136,7 @@ func newLab(t *testing.T) *lab {
 		must(t, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL}), Ifindex: peer.Attrs().Index}))
 		l.stations[name] = &station{mac: mac, port: "p" + name, fd: fd}
 	}
-	eventually(t, "the bridge forwards", 20*time.Second, func() bool {
+	await.Within(t, "the bridge forwards", 20*time.Second, func() bool {
 		_, ok := l.fence(50*time.Millisecond, "b", nil)
 		return ok
 	})

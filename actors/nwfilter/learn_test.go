@@ -10,6 +10,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/branchtest"
 	"virtree/wire/protocol"
 )
@@ -58,7 +59,7 @@ func TestAddressIsLearnedFromTraffic(t *testing.T) {
 			if l.passes(0x88b5) || l.reaches("a", "b", spoofed) || !l.reaches("a", "b", probe) {
 				t.Error("what passes while nothing is learned is wrong")
 			}
-			eventually(t, "the guest is held to its address", 20*time.Second, func() bool {
+			await.Within(t, "the guest is held to its address", 20*time.Second, func() bool {
 				if first == nil {
 					l.reaches("b", "a", l.answer(2, "10.0.0.8", 100)) // an offer is no lease
 					l.reaches("b", "a", l.answer(5, "10.0.0.1", 100))
@@ -88,7 +89,7 @@ func TestAddressIsLearnedByDHCP(t *testing.T) {
 	}
 	assign := func(address string, seconds uint32) {
 		t.Helper()
-		eventually(t, "the lease of "+address+" is in force", 20*time.Second, func() bool {
+		await.Within(t, "the lease of "+address+" is in force", 20*time.Second, func() bool {
 			if !l.reaches("b", "a", l.answer(5, address, seconds)) {
 				t.Error("the guest does not hear its server")
 			}
@@ -111,13 +112,13 @@ func TestAddressIsLearnedByDHCP(t *testing.T) {
 	if !l.sends("10.0.0.1") {
 		t.Error("the first address is lost")
 	}
-	eventually(t, "the second lease is over", 20*time.Second, func() bool { return !l.sends("10.0.0.5") })
+	await.Within(t, "the second lease is over", 20*time.Second, func() bool { return !l.sends("10.0.0.5") })
 	if !l.sends("10.0.0.1") {
 		t.Error("the first address is lost with the second")
 	}
 	release := l.frame("a", "b", 0x800, ipv4Packet("10.0.0.1", "10.0.0.2", udp(68, 67, dhcp(1, 7, "10.0.0.1", "0.0.0.0"))))
 	l.reaches("a", "b", release)
-	eventually(t, "the address is given back", 20*time.Second, func() bool { return !l.sends("10.0.0.1") })
+	await.Within(t, "the address is given back", 20*time.Second, func() bool { return !l.sends("10.0.0.1") })
 	if !l.reaches("a", "b", ask) {
 		t.Error("the guest cannot ask again")
 	}

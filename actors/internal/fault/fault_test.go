@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/kit"
 	"virtree/actors/internal/mailbox"
 )
@@ -35,30 +36,12 @@ func victim(t *testing.T) (system *actor.ActorSystem, pid *actor.PID, starts cha
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, starts, "the start")
+	await.From(t, starts, "the start")
 	return system, pid, starts, answers
-}
-
-func await(t *testing.T, c <-chan struct{}, what string) {
-	t.Helper()
-	select {
-	case <-c:
-	case <-time.After(20 * time.Second):
-		t.Fatalf("waited too long for %s", what)
-	}
 }
 
 func stats(system *actor.ActorSystem) mailbox.Stats {
 	return mailbox.RegistryOf(system).Find("victim").Stats()
-}
-
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never came true: %s", what)
-		}
-	}
 }
 
 func inject(t *testing.T, system *actor.ActorSystem, o Order) {
@@ -72,10 +55,10 @@ func TestPanicsRestartTheActorOnceEach(t *testing.T) {
 	system, pid, starts, answers := victim(t)
 	inject(t, system, Order{Kind: "panic", Times: 3})
 	for range 3 {
-		await(t, starts, "a restart")
+		await.From(t, starts, "a restart")
 	}
 	system.Root.Send(pid, &ask{})
-	await(t, answers, "an answer of the fourth life")
+	await.From(t, answers, "an answer of the fourth life")
 	if len(starts) != 0 {
 		t.Error("more restarts than panics")
 	}
@@ -86,12 +69,12 @@ func TestAStalledActorIsBusyWithTheStallAndThenGoesOn(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			system, pid, _, answers := victim(t)
 			inject(t, system, Order{Kind: kind, For: 300 * time.Millisecond})
-			until(t, "busy with it", func() bool { return strings.EqualFold(stats(system).Current, "*fault."+kind) })
+			await.True(t, "busy with it", func() bool { return strings.EqualFold(stats(system).Current, "*fault."+kind) })
 			system.Root.Send(pid, &ask{})
 			if len(answers) != 0 {
 				t.Error("answered while it stalls")
 			}
-			await(t, answers, "the answer after it")
+			await.From(t, answers, "the answer after it")
 		})
 	}
 }
@@ -99,14 +82,14 @@ func TestAStalledActorIsBusyWithTheStallAndThenGoesOn(t *testing.T) {
 func TestAFloodFillsTheQueueToItsLimitAndNoFurther(t *testing.T) {
 	system, pid, _, answers := victim(t)
 	inject(t, system, Order{Kind: "stall", For: 200 * time.Millisecond})
-	until(t, "stalled", func() bool { return stats(system).Busy > 0 })
+	await.True(t, "stalled", func() bool { return stats(system).Busy > 0 })
 	inject(t, system, Order{Kind: "flood", Times: 100, For: time.Millisecond})
 	if s := stats(system); s.Normal != 8 || s.Refused != 92 {
 		t.Errorf("queued %d, refused %d", s.Normal, s.Refused)
 	}
-	until(t, "worked off", func() bool { return stats(system).Depth() == 0 })
+	await.True(t, "worked off", func() bool { return stats(system).Depth() == 0 })
 	system.Root.Send(pid, &ask{})
-	await(t, answers, "an answer after the flood")
+	await.From(t, answers, "an answer after the flood")
 }
 
 func TestWrongOrdersAreRefused(t *testing.T) {
@@ -124,16 +107,16 @@ func TestWrongOrdersAreRefused(t *testing.T) {
 func TestANilMapRestartsTheActor(t *testing.T) {
 	system, pid, starts, answers := victim(t)
 	inject(t, system, Order{Kind: "nilmap"})
-	await(t, starts, "a restart")
+	await.From(t, starts, "a restart")
 	system.Root.Send(pid, &ask{})
-	await(t, answers, "an answer of the second life")
+	await.From(t, answers, "an answer of the second life")
 }
 
 func TestAFileThatIsClosedTwiceCostsNobodyHisOwn(t *testing.T) {
 	system, pid, starts, answers := victim(t)
 	inject(t, system, Order{Kind: "closefd", Times: 20})
 	system.Root.Send(pid, &ask{})
-	await(t, answers, "an answer after it")
+	await.From(t, answers, "an answer after it")
 	if len(starts) != 0 { // the fault panics when a close hits another's file
 		t.Error("the actor was restarted")
 	}
@@ -159,10 +142,10 @@ func TestLeaksRiseAndEndAndDoNotHoldTheActorUp(t *testing.T) {
 			system, pid, _, answers := victim(t)
 			before := level(kind)
 			inject(t, system, Order{Kind: kind, Times: times, For: 300 * time.Millisecond})
-			until(t, "leaked", func() bool { return level(kind) >= before+times })
+			await.True(t, "leaked", func() bool { return level(kind) >= before+times })
 			system.Root.Send(pid, &ask{})
-			await(t, answers, "an answer while it leaks")
-			until(t, "given back", func() bool {
+			await.From(t, answers, "an answer while it leaks")
+			await.True(t, "given back", func() bool {
 				runtime.GC()
 				return level(kind) < before+times/2
 			})
@@ -182,7 +165,7 @@ func TestTheConnectionsOfAClientAreClosedByNumber(t *testing.T) {
 	system, pid, _, answers := victim(t)
 	inject(t, system, Order{Kind: "stealfd", Times: int(peer.Pid)})
 	system.Root.Send(pid, &ask{})
-	await(t, answers, "an answer after it")
+	await.From(t, answers, "an answer after it")
 	if _, err := unix.Write(fds[0], []byte("x")); err != unix.EBADF {
 		t.Errorf("the socket is still there: %v", err)
 	}

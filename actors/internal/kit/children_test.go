@@ -12,6 +12,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
+	"virtree/actors/internal/await"
 	"virtree/supervisors"
 	"virtree/wire/liberr"
 )
@@ -175,7 +176,7 @@ func (s *stage) start(child supervisors.Child) *actor.PID {
 
 func (s *stage) expect(name string, state supervisors.State) supervisors.Change {
 	s.t.Helper()
-	c := within(s.t, s.driver.changes, fmt.Sprintf("%s %v", name, state))
+	c := await.From(s.t, s.driver.changes, fmt.Sprintf("%s %v", name, state))
 	if c.Name != name || c.State != state {
 		s.t.Errorf("got %s %v, want %s %v\n%s", c.Name, c.State, name, state, s.log)
 	}
@@ -256,7 +257,7 @@ func TestBackoffHoldsAChildThatFailsInStarted(t *testing.T) {
 		}
 	})}})
 	for {
-		if c := within(t, s.driver.changes, "quarantine"); c.State == supervisors.Quarantined {
+		if c := await.From(t, s.driver.changes, "quarantine"); c.State == supervisors.Quarantined {
 			break
 		}
 	}
@@ -291,7 +292,7 @@ func TestAStuckObjectIsReplacedUnderANewName(t *testing.T) {
 	pid := s.start(supervisors.Child{Name: "a", Restart: quick})
 	st := stall{make(chan struct{}), make(chan struct{})}
 	s.system.Root.Send(pid, getStuck{st})
-	within(t, st.enter, "the stall")
+	await.From(t, st.enter, "the stall")
 	waiting := s.system.Root.RequestFuture(pid, request{1}, patience)
 	w := &Watchdog{System: s.system, Log: zerolog.New(s.log), Slow: time.Nanosecond, Abandon: time.Nanosecond}
 	w.sweep()
@@ -315,8 +316,8 @@ func TestAStuckObjectIsReplacedUnderANewName(t *testing.T) {
 		t.Errorf("counted %v", v)
 	}
 	close(st.leave)
-	eventually(t, "the old one has stopped properly", func() bool { return slices.Contains(s.lines("stopping"), "branch/a") })
-	eventually(t, "and is not counted any more", func() bool { return s.ask(s.branch, count{}) == counted{1, 0} })
+	await.True(t, "the old one has stopped properly", func() bool { return slices.Contains(s.lines("stopping"), "branch/a") })
+	await.True(t, "and is not counted any more", func() bool { return s.ask(s.branch, count{}) == counted{1, 0} })
 	if v := s.ask(c.PID, who{}); v != 2 {
 		t.Errorf("its return disturbed the successor: %v", v)
 	}
@@ -328,7 +329,7 @@ func TestAStuckGrandchildDoesNotFreezeTheRestartOfItsParent(t *testing.T) {
 	grandchild := s.ask(pid, startObject{supervisors.Child{Name: "monitor", Props: s.props()}}).(*actor.PID)
 	st := stall{make(chan struct{}), make(chan struct{})}
 	s.system.Root.Send(grandchild, getStuck{st})
-	within(t, st.enter, "the stall")
+	await.From(t, st.enter, "the stall")
 	s.ask(pid, panicNow{"restart me"})
 	s.expect("a", supervisors.Waiting)
 	s.expect("a", supervisors.Running) // so it thinks
@@ -340,7 +341,7 @@ func TestAStuckGrandchildDoesNotFreezeTheRestartOfItsParent(t *testing.T) {
 		t.Error("no answer")
 	}
 	close(st.leave)
-	eventually(t, "all the abandoned are gone", func() bool { return s.ask(s.branch, count{}) == counted{1, 0} })
+	await.True(t, "all the abandoned are gone", func() bool { return s.ask(s.branch, count{}) == counted{1, 0} })
 }
 
 func TestStopAllIsOrderedLimitedAndComplete(t *testing.T) {
@@ -350,10 +351,10 @@ func TestStopAllIsOrderedLimitedAndComplete(t *testing.T) {
 	s.start(supervisors.Child{Name: "c"})
 	st := stall{make(chan struct{}), make(chan struct{})}
 	s.system.Root.Send(b, getStuck{st})
-	within(t, st.enter, "the stall")
+	await.From(t, st.enter, "the stall")
 	late := s.system.Root.RequestFuture(b, request{1}, patience)
 	s.system.Root.Send(s.branch, stopAll{})
-	if lost := within(t, s.driver.done, "the end"); lost != 1 {
+	if lost := await.From(t, s.driver.done, "the end"); lost != 1 {
 		t.Errorf("%d lost", lost)
 	}
 	if got := s.lines("stopping"); !slices.Equal(got, []string{"branch/c", "branch/a"}) {
@@ -377,9 +378,9 @@ func TestStopAllIsOrderedLimitedAndComplete(t *testing.T) {
 			close(gone)
 		}
 	}))
-	within(t, gone, "the branch to stop")
+	await.From(t, gone, "the branch to stop")
 	close(st.leave)
-	eventually(t, "nothing is left", func() bool {
+	await.True(t, "nothing is left", func() bool {
 		return !slices.ContainsFunc(Observe(s.system).Actors(), func(a supervisors.ActorInfo) bool { return strings.HasPrefix(a.ID, "branch") })
 	})
 }
@@ -392,7 +393,7 @@ func TestAThousandObjectsStopAtOnce(t *testing.T) {
 	}
 	began := time.Now()
 	s.system.Root.Send(s.branch, stopAll{})
-	if lost := within(t, s.driver.done, "the end"); lost != 0 {
+	if lost := await.From(t, s.driver.done, "the end"); lost != 0 {
 		t.Errorf("%d lost", lost)
 	}
 	t.Logf("took %v", time.Since(began))
@@ -430,7 +431,7 @@ func TestAnObjectLeavesOnlySoManyStuckPredecessors(t *testing.T) {
 	for n := 1; ; n++ {
 		st := stall{make(chan struct{}), make(chan struct{})}
 		s.system.Root.Send(pid, getStuck{st})
-		within(t, st.enter, "the stall")
+		await.From(t, st.enter, "the stall")
 		defer close(st.leave)
 		w.sweep()
 		if n == 3 {

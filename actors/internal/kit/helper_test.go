@@ -3,33 +3,14 @@ package kit
 import (
 	"bytes"
 	"sync"
-	"testing"
-	"time"
+
+	"virtree/actors/internal/await"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 )
 
-const patience = 20 * time.Second
-
-func within[T any](t *testing.T, ch <-chan T, what string) (v T) {
-	t.Helper()
-	select {
-	case v = <-ch:
-	case <-time.After(patience):
-		t.Fatalf("waited too long for %s", what)
-	}
-	return v
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never came true: %s", what)
-		}
-	}
-}
+const patience = await.Patience
 
 // log is a place for log lines that several goroutines write to.
 type log struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"virtree/actors/internal/await"
 	"virtree/wire/liberr"
 )
 
@@ -73,12 +74,12 @@ func TestJobs(t *testing.T) {
 				}
 				return c.run(ctx, undo)
 			}})
-			r := within(t, started, "the start")
-			d := within(t, results, "the result")
+			r := await.From(t, started, "the start")
+			d := await.From(t, results, "the result")
 			if d.Serial != r.Serial || d.Value != c.value || !c.check(d.Err) || undone.String() != c.undo {
 				t.Errorf("got %+v, undone %q", d, undone.String())
 			}
-			eventually(t, "no job is left", func() bool { return len(Observe(system).Jobs()) == 0 })
+			await.True(t, "no job is left", func() bool { return len(Observe(system).Jobs()) == 0 })
 		})
 	}
 }
@@ -96,16 +97,16 @@ func TestAJobThatIgnoresItsDeadlineIsGivenUpAndUndoneLater(t *testing.T) {
 		},
 		Discard: func(s string) { discarded.Store(s) },
 	})
-	if d := within(t, results, "the result"); !errors.Is(d.Err, liberr.OperationTimeout) {
+	if d := await.From(t, results, "the result"); !errors.Is(d.Err, liberr.OperationTimeout) {
 		t.Errorf("got %+v", d)
 	}
 	if jobs := Observe(system).Jobs(); len(jobs) != 1 || !jobs[0].Lost || jobs[0].Name != "deaf" || jobs[0].Owner != pid.Id {
 		t.Errorf("jobs %+v", jobs)
 	}
-	eventually(t, "its stack is logged", func() bool { return strings.Contains(log.String(), "job_test.go") })
+	await.True(t, "its stack is logged", func() bool { return strings.Contains(log.String(), "job_test.go") })
 	close(release)
-	within(t, undone, "the late undo")
-	eventually(t, "it is off the list", func() bool { return len(Observe(system).Jobs()) == 0 })
+	await.From(t, undone, "the late undo")
+	await.True(t, "it is off the list", func() bool { return len(Observe(system).Jobs()) == 0 })
 	if discarded.Load() != "too late" {
 		t.Error("the late value is not discarded")
 	}
@@ -130,9 +131,9 @@ func TestStoppingCancelsJobsAndTheirValueIsDiscarded(t *testing.T) {
 			runtime.Gosched()
 		}
 	}, Discard: func(s string) { discarded <- s }})
-	within(t, started, "the start")
+	await.From(t, started, "the start")
 	system.Root.Stop(pid)
-	if s := within(t, discarded, "the discard"); s != "made anyway" {
+	if s := await.From(t, discarded, "the discard"); s != "made anyway" {
 		t.Errorf("got %q", s)
 	}
 }
@@ -156,11 +157,11 @@ func TestJobStorm(t *testing.T) {
 			}, Discard: func(string) { dropped.Add(1) }})
 	}
 	for range n {
-		if d := within(t, results, "a result"); d.Err == nil {
+		if d := await.From(t, results, "a result"); d.Err == nil {
 			kept.Add(1)
 		}
 	}
-	eventually(t, "every value is kept or discarded", func() bool { return kept.Load()+dropped.Load() == n })
+	await.True(t, "every value is kept or discarded", func() bool { return kept.Load()+dropped.Load() == n })
 	if len(results) != 0 {
 		t.Error("more results than jobs")
 	}
@@ -183,12 +184,12 @@ func TestJobsHoldTheProcess(t *testing.T) {
 		}
 	}))
 	defer func() { _ = system.Root.StopFuture(pid).Wait() }()
-	within(t, held, "the hold")
+	await.From(t, held, "the hold")
 	if len(let) != 0 {
 		t.Error("let go while jobs run")
 	}
 	close(gate)
-	within(t, let, "the release")
+	await.From(t, let, "the release")
 	if len(held) != 0 {
 		t.Error("held more than once")
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/mailbox"
 	"virtree/wire/liberr"
 )
@@ -38,22 +39,22 @@ func TestUnhandledRequestsAreAnswered(t *testing.T) {
 	me, in := inbox(system)
 	pid := system.Root.Spawn(Func(func(c actor.Context) { Unhandled(c, c.Message()) }))
 	system.Root.RequestWithCustomSender(pid, request{7}, me)
-	f, ok := within(t, in, "an answer").(*Failed)
+	f, ok := await.From(t, in, "an answer").(*Failed)
 	if !ok || f.Serial != 7 || !errors.Is(f.Err, liberr.InternalError) {
 		t.Errorf("got %+v", f)
 	}
 	closed := make(chan uint64, 1)
 	system.Root.RequestWithCustomSender(pid, closing{8, closed}, me)
-	if r, ok := within(t, in, "its own reply").(reply); !ok || r.serial != 8 || r.err == nil {
+	if r, ok := await.From(t, in, "its own reply").(reply); !ok || r.serial != 8 || r.err == nil {
 		t.Errorf("got %+v", r)
 	}
-	if within(t, closed, "the request to give back") != 8 {
+	if await.From(t, closed, "the request to give back") != 8 {
 		t.Error("wrong request closed")
 	}
 	// A reply that nobody expects is logged and not answered: two actors would answer each other for ever.
 	system.Root.RequestWithCustomSender(pid, reply{serial: 9}, me)
 	system.Root.RequestWithCustomSender(pid, request{10}, me)
-	if f, ok := within(t, in, "an answer").(*Failed); !ok || f.Serial != 10 {
+	if f, ok := await.From(t, in, "an answer").(*Failed); !ok || f.Serial != 10 {
 		t.Errorf("got %+v", f)
 	}
 	if s := log.String(); strings.Count(s, `"unhandled message"`) != 4 || !strings.Contains(s, `"type":"kit.request"`) {
@@ -81,16 +82,16 @@ func TestAPanicAnswersItsAskerAndKeepsTheRest(t *testing.T) {
 		reasons <- reason
 		s.RestartChildren(child)
 	})))))
-	pid := within(t, ready, "the child")
+	pid := await.From(t, ready, "the child")
 	system.Root.RequestWithCustomSender(pid, request{1}, me)
 	system.Root.RequestWithCustomSender(pid, request{2}, me)
-	if f, ok := within(t, in, "the lost request's answer").(*Failed); !ok || f.Serial != 1 || !strings.Contains(f.Err.Message, "boom") {
+	if f, ok := await.From(t, in, "the lost request's answer").(*Failed); !ok || f.Serial != 1 || !strings.Contains(f.Err.Message, "boom") {
 		t.Errorf("got %+v", f)
 	}
-	if r, ok := within(t, in, "the next answer").(reply); !ok || r.serial != 2 {
+	if r, ok := await.From(t, in, "the next answer").(reply); !ok || r.serial != 2 {
 		t.Errorf("got %+v", r)
 	}
-	crash, ok := within(t, reasons, "the reason").(*Crash)
+	crash, ok := await.From(t, reasons, "the reason").(*Crash)
 	if !ok || crash.Panic != "boom" || crash.Message != "kit.request" || !strings.Contains(crash.Stack, "kit_test.go") {
 		t.Errorf("reason %+v", crash)
 	}
@@ -113,11 +114,11 @@ func TestBusyAndGoneAreAnswered(t *testing.T) {
 		}
 	}, Limit(1), Kind("test")))
 	system.Root.Send(pid, request{0})
-	within(t, enter, "the actor")
+	await.From(t, enter, "the actor")
 	for serial := uint64(1); serial <= 2; serial++ {
 		system.Root.RequestWithCustomSender(pid, request{serial}, me)
 	}
-	if f := within(t, in, "busy").(*Failed); f.Serial != 2 || !errors.Is(f.Err, liberr.ResourceBusy) {
+	if f := await.From(t, in, "busy").(*Failed); f.Serial != 2 || !errors.Is(f.Err, liberr.ResourceBusy) {
 		t.Errorf("got %+v", f)
 	}
 	if s := Observe(system).Actors(); len(s) != 2 || s[1].Kind+s[0].Kind != "test" {
@@ -125,7 +126,7 @@ func TestBusyAndGoneAreAnswered(t *testing.T) {
 	}
 	system.Root.Stop(pid)
 	close(leave)
-	if f := within(t, in, "gone").(*Failed); f.Serial != 1 || !errors.Is(f.Err, liberr.InternalError) {
+	if f := await.From(t, in, "gone").(*Failed); f.Serial != 1 || !errors.Is(f.Err, liberr.InternalError) {
 		t.Errorf("got %+v", f)
 	}
 }
@@ -139,10 +140,10 @@ func TestRequestsToNobodyAreAnswered(t *testing.T) {
 	system.Root.RequestWithCustomSender(nobody, closing{4, closed}, me)
 	system.Root.RequestWithCustomSender(nobody, reply{serial: 5}, me) // not a request: no answer
 	system.Root.RequestWithCustomSender(nobody, request{6}, nobody)   // an asker who is gone too: no loop
-	if f, ok := within(t, in, "an answer").(*Failed); !ok || f.Serial != 3 || !strings.Contains(f.Err.Message, "nobody is gone") {
+	if f, ok := await.From(t, in, "an answer").(*Failed); !ok || f.Serial != 3 || !strings.Contains(f.Err.Message, "nobody is gone") {
 		t.Errorf("got %+v", f)
 	}
-	if r, ok := within(t, in, "its own reply").(reply); !ok || r.serial != 4 || r.err == nil {
+	if r, ok := await.From(t, in, "its own reply").(reply); !ok || r.serial != 4 || r.err == nil {
 		t.Errorf("got %+v", r)
 	}
 	if len(in) != 0 {
@@ -153,7 +154,7 @@ func TestRequestsToNobodyAreAnswered(t *testing.T) {
 func TestFrameworkLogsAreReadable(t *testing.T) {
 	system, log := newSystem()
 	system.Root.Send(system.NewLocalPID("nobody"), request{3})
-	eventually(t, "the dead letter is logged", func() bool { return strings.Contains(log.String(), "DeadLetter") })
+	await.True(t, "the dead letter is logged", func() bool { return strings.Contains(log.String(), "DeadLetter") })
 	s := log.String()
 	if strings.Count(s, `"message":"[DeadLetter]"`) != 1 || !strings.Contains(s, `"type":"kit.request"`) || !strings.Contains(s, `"pid":"nobody"`) {
 		t.Errorf("log %s", s)

@@ -12,6 +12,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
+	"virtree/actors/internal/await"
 	"virtree/supervisors"
 )
 
@@ -101,15 +102,15 @@ func TestStorm(t *testing.T) {
 		t.Errorf("counted %v", v)
 	}
 	close(release)
-	eventually(t, "the abandoned are gone", func() bool { return s.ask(s.branch, count{}).(counted).abandoned == 0 })
+	await.True(t, "the abandoned are gone", func() bool { return s.ask(s.branch, count{}).(counted).abandoned == 0 })
 	s.system.Root.Send(s.branch, stopAll{})
-	within(t, s.driver.done, "the end")
+	await.From(t, s.driver.done, "the end")
 	close(stopWatch)
 	<-watched
 	s.system.Root.Stop(s.branch)
-	eventually(t, "no actor is left", func() bool { return len(Observe(s.system).Actors()) == 0 })
+	await.True(t, "no actor is left", func() bool { return len(Observe(s.system).Actors()) == 0 })
 	close(s.driver.changes)
 	<-indexed
-	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before+2 })
+	await.True(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before+2 })
 	t.Logf("%d answers, %d to nobody", answers.Load(), errs.Load())
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
+	"virtree/actors/internal/await"
 	"virtree/supervisors"
 	"virtree/wire/liberr"
 )
@@ -87,18 +88,18 @@ func (f *forest) node(id string) *supervisors.Node {
 
 func TestTheHostsTreeRunsInOneProcess(t *testing.T) {
 	f := grow(t, supervisors.Monolith, nil)
-	within(t, f.Ready(), "the tree")
+	await.From(t, f.Ready(), "the tree")
 	order, _ := supervisors.Monolith.Order()
 	var want []string
 	for _, name := range order {
 		want = append(want, "root/"+name)
 	}
-	eventually(t, "all have started", func() bool { return len(f.lines("started")) == len(want) })
+	await.True(t, "all have started", func() bool { return len(f.lines("started")) == len(want) })
 	qemu := f.Branch("qemu")
 	object := f.ask(qemu, startObject{supervisors.Child{Name: "uuid-1", Props: f.props()}}).(*actor.PID)
 	st := stall{make(chan struct{}), make(chan struct{})}
 	f.system.Root.Send(object, getStuck{st})
-	within(t, st.enter, "the stall")
+	await.From(t, st.enter, "the stall")
 	f.system.Root.Send(object, who{})
 	n := f.node("root/qemu/uuid-1")
 	if n.Kind != "object" || n.State != "running" || n.Depth != 1 || n.Age <= 0 || n.Busy <= 0 || n.Doing != "kit.getStuck" {
@@ -133,7 +134,7 @@ func TestABranchThatFailsIsRestartedThenQuarantinedAndTheOthersGoOn(t *testing.T
 	f := grow(t, supervisors.Spec{
 		{Name: "bad", Autostart: true, Restart: quick}, {Name: "good", Autostart: true},
 	}, nil)
-	within(t, f.Ready(), "the tree")
+	await.From(t, f.Ready(), "the tree")
 	object := f.ask(f.Branch("good"), startObject{supervisors.Child{Name: "o", Props: f.props()}}).(*actor.PID)
 	bad := f.Branch("bad")
 	for n := range 3 {
@@ -141,8 +142,8 @@ func TestABranchThatFailsIsRestartedThenQuarantinedAndTheOthersGoOn(t *testing.T
 			t.Errorf("got %v", v)
 		}
 	}
-	eventually(t, "it is quarantined", func() bool { return f.node("root/bad").State == "quarantined" })
-	eventually(t, "its stand-in answers", func() bool {
+	await.True(t, "it is quarantined", func() bool { return f.node("root/bad").State == "quarantined" })
+	await.True(t, "its stand-in answers", func() bool {
 		// In the moment between the actor's end and the stand-in's start this is a dead letter.
 		v, _ := f.system.Root.RequestFuture(f.Branch("bad"), request{1}, patience).Result()
 		failed, ok := v.(*Failed)
@@ -155,16 +156,16 @@ func TestABranchThatFailsIsRestartedThenQuarantinedAndTheOthersGoOn(t *testing.T
 		t.Errorf("the neighbour's object was touched: %v", v)
 	}
 	f.Wake("bad")
-	eventually(t, "it has another try", func() bool { return f.node("root/bad").State == "running" })
+	await.True(t, "it has another try", func() bool { return f.node("root/bad").State == "running" })
 }
 
 func TestAVitalBranchThatFailsTooOftenEndsTheProcess(t *testing.T) {
 	f := grow(t, supervisors.Spec{{Name: "a", Autostart: true, Vital: true, Restart: quick}}, nil)
-	within(t, f.Ready(), "the tree")
+	await.From(t, f.Ready(), "the tree")
 	for range 3 {
 		f.system.Root.Send(f.Branch("a"), panicNow{"boom"})
 	}
-	within(t, f.Done(), "the end")
+	await.From(t, f.Done(), "the end")
 	if code := supervisors.CodeOf(f.Err()); code != supervisors.ExitFailed || !strings.Contains(f.Err().Error(), "boom") {
 		t.Errorf("code %d: %v", code, f.Err())
 	}
@@ -172,9 +173,9 @@ func TestAVitalBranchThatFailsTooOftenEndsTheProcess(t *testing.T) {
 
 func TestTheTopGuardSeesTheRootGo(t *testing.T) {
 	f := grow(t, supervisors.Spec{{Name: "a", Autostart: true}}, nil)
-	within(t, f.Ready(), "the tree")
+	await.From(t, f.Ready(), "the tree")
 	f.system.Root.Stop(f.Tree.PID())
-	within(t, f.Done(), "the end")
+	await.From(t, f.Done(), "the end")
 	if code := supervisors.CodeOf(f.Err()); code != supervisors.ExitFailed {
 		t.Errorf("code %d: %v", code, f.Err())
 	}
@@ -182,14 +183,14 @@ func TestTheTopGuardSeesTheRootGo(t *testing.T) {
 
 func TestAStuckBranchIsReplacedAndFoundUnderItsName(t *testing.T) {
 	f := grow(t, supervisors.Spec{{Name: "a", Autostart: true}, {Name: "b", Autostart: true, Needs: []string{"a"}}}, nil)
-	within(t, f.Ready(), "the tree")
+	await.From(t, f.Ready(), "the tree")
 	old := f.Branch("a")
 	st := stall{make(chan struct{}), make(chan struct{})}
 	f.system.Root.Send(old, getStuck{st})
-	within(t, st.enter, "the stall")
+	await.From(t, st.enter, "the stall")
 	w := &Watchdog{System: f.system, Log: zerolog.New(f.log), Slow: time.Nanosecond, Abandon: time.Nanosecond}
 	w.sweep()
-	eventually(t, "it has a successor", func() bool { p := f.Branch("a"); return p != nil && p.Id == "root/a~1" })
+	await.True(t, "it has a successor", func() bool { p := f.Branch("a"); return p != nil && p.Id == "root/a~1" })
 	if v := f.ask(f.Branch("a"), count{}); v != (counted{}) {
 		t.Errorf("got %v", v)
 	}
@@ -208,13 +209,13 @@ func TestAStuckBranchIsReplacedAndFoundUnderItsName(t *testing.T) {
 
 func TestAStuckVitalBranchRecyclesTheProcess(t *testing.T) {
 	f := grow(t, supervisors.Spec{{Name: "a", Autostart: true, Vital: true}}, nil)
-	within(t, f.Ready(), "the tree")
+	await.From(t, f.Ready(), "the tree")
 	st := stall{make(chan struct{}), make(chan struct{})}
 	f.system.Root.Send(f.Branch("a"), getStuck{st})
-	within(t, st.enter, "the stall")
+	await.From(t, st.enter, "the stall")
 	w := &Watchdog{System: f.system, Log: zerolog.New(f.log), Slow: time.Nanosecond, Abandon: time.Nanosecond}
 	w.sweep()
-	within(t, f.Done(), "the end")
+	await.From(t, f.Done(), "the end")
 	if code := supervisors.CodeOf(f.Err()); code != supervisors.ExitRecycle {
 		t.Errorf("code %d: %v", code, f.Err())
 	}
@@ -227,7 +228,7 @@ func TestABranchThatIsNeverReadyHoldsUpNobodyForEver(t *testing.T) {
 		{Name: "unmade", Autostart: true},
 		{Name: "needy", Autostart: true, Needs: []string{"slow", "unmade"}},
 	}, map[string]func() actor.Actor{"unmade": nil})
-	within(t, f.Ready(), "the tree")
+	await.From(t, f.Ready(), "the tree")
 	if f.Branch("needy") == nil || f.Branch("unmade") != nil {
 		t.Error("directory is wrong")
 	}
@@ -261,7 +262,7 @@ func TestAnnouncedReadinessIsWaitedFor(t *testing.T) {
 		t.Error("did not wait")
 	}
 	close(open)
-	within(t, f.Ready(), "the tree")
+	await.From(t, f.Ready(), "the tree")
 	if f.Branch("second") == nil {
 		t.Error("not started")
 	}
@@ -281,8 +282,8 @@ func TestJobsAreInThePicture(t *testing.T) {
 			}
 		})
 	}})
-	within(t, f.Ready(), "the tree")
-	eventually(t, "the job is shown", func() bool {
+	await.From(t, f.Ready(), "the tree")
+	await.True(t, "the job is shown", func() bool {
 		n := f.node("root/a#copy")
 		return n.Kind == "job" && n.State == "running" && f.node("root/a").Title == "with a job"
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
+	"virtree/actors/internal/await"
 	"virtree/actors/internal/mailbox"
 	"virtree/supervisors"
 )
@@ -37,11 +38,11 @@ func TestWatchdogReportsOnceTellsTheParentAndSeesTheReturn(t *testing.T) {
 			told <- m
 		}
 	}))
-	pid := within(t, ready, "a child")
-	within(t, ready, "an innocent sibling")
+	pid := await.From(t, ready, "a child")
+	await.From(t, ready, "an innocent sibling")
 	s := stall{make(chan struct{}), make(chan struct{})}
 	system.Root.Send(pid, s)
-	within(t, s.enter, "the stall")
+	await.From(t, s.enter, "the stall")
 	system.Root.Send(pid, request{1})
 
 	log := &log{}
@@ -52,15 +53,15 @@ func TestWatchdogReportsOnceTellsTheParentAndSeesTheReturn(t *testing.T) {
 		time.Sleep(2 * time.Millisecond) // age is what is tested
 		w.sweep()
 	}
-	r := within(t, reports, "the report")
+	r := await.From(t, reports, "the report")
 	if r.PID.Id != pid.Id || r.Message != "kit.stall" || r.Waiting != 1 || !strings.Contains(r.Stack, "kit.stallHere") {
 		t.Errorf("report %+v", r)
 	}
-	if m := within(t, told, "ChildStuck"); m.Child.Id != pid.Id || m.Busy < time.Millisecond || m.Stack == "" {
+	if m := await.From(t, told, "ChildStuck"); m.Child.Id != pid.Id || m.Busy < time.Millisecond || m.Stack == "" {
 		t.Errorf("told %+v", m)
 	}
 	close(s.leave)
-	eventually(t, "it has come back", func() bool { w.sweep(); return len(backs) == 1 })
+	await.True(t, "it has come back", func() bool { w.sweep(); return len(backs) == 1 })
 	if len(reports)+len(told) != 0 {
 		t.Errorf("%d more reports, %d more told", len(reports), len(told))
 	}
@@ -82,11 +83,11 @@ func TestWatchdogSeesAnEndlessLoop(t *testing.T) {
 		}
 	}))
 	system.Root.Send(pid, request{1})
-	within(t, enter, "the loop")
+	await.From(t, enter, "the loop")
 	reports := make(chan Stuck, 1)
 	w := &Watchdog{System: system, Log: zerolog.Nop(), Slow: time.Nanosecond, Abandon: -1, OnSlow: func(s Stuck) { reports <- s }}
 	w.sweep()
-	if r := within(t, reports, "the report"); !strings.Contains(r.Stack, "kit.spinHere") || r.Message != "kit.request" {
+	if r := await.From(t, reports, "the report"); !strings.Contains(r.Stack, "kit.spinHere") || r.Message != "kit.request" {
 		t.Errorf("report %+v", r)
 	}
 	end.Store(true)
@@ -112,7 +113,7 @@ func TestWatchdogCountsTheAbandoned(t *testing.T) {
 			}
 		}))
 		system.Root.Send(pid, s)
-		within(t, s.enter, "the stall")
+		await.From(t, s.enter, "the stall")
 		w.sweep() // abandons it
 		w.sweep() // counts it
 		if len(tooMany) != n {
@@ -120,7 +121,7 @@ func TestWatchdogCountsTheAbandoned(t *testing.T) {
 		}
 	}
 	w.sweep()
-	if within(t, tooMany, "the count") != 2 || len(tooMany) != 0 {
+	if await.From(t, tooMany, "the count") != 2 || len(tooMany) != 0 {
 		t.Error("not told once of two")
 	}
 	close(s.leave)
@@ -135,7 +136,7 @@ func TestWatchdogKeepsTheLimitOfTheKind(t *testing.T) {
 		}
 	}, Slow(time.Hour)))
 	system.Root.Send(pid, s)
-	within(t, s.enter, "the stall")
+	await.From(t, s.enter, "the stall")
 	w := &Watchdog{System: system, Log: zerolog.Nop(), Slow: time.Nanosecond, OnSlow: func(s Stuck) { t.Errorf("reported %+v", s) }}
 	w.sweep()
 	close(s.leave)
@@ -144,7 +145,7 @@ func TestWatchdogKeepsTheLimitOfTheKind(t *testing.T) {
 // Without traffic the watchdog sleeps. The first message wakes it, and it stays awake as long as an actor does not come
 // back, however quiet the rest is.
 func TestWatchdogSleepsWhenNothingHappens(t *testing.T) {
-	eventually(t, "quiet", func() bool { return mailbox.Traffic() != nil })
+	await.True(t, "quiet", func() bool { return mailbox.Traffic() != nil })
 	system, _ := newSystem()
 	reports, backs := make(chan Stuck, 1), make(chan Stuck, 1)
 	w := &Watchdog{System: system, Log: zerolog.Nop(), Every: 5 * time.Millisecond, Slow: time.Second, Abandon: -1,
@@ -157,17 +158,17 @@ func TestWatchdogSleepsWhenNothingHappens(t *testing.T) {
 			stallHere(s)
 		}
 	}))
-	eventually(t, "quiet again", func() bool { return mailbox.Traffic() != nil })
+	await.True(t, "quiet again", func() bool { return mailbox.Traffic() != nil })
 	s := stall{make(chan struct{}), make(chan struct{})}
 	system.Root.Send(pid, s)
-	within(t, s.enter, "the stall")
-	if r := within(t, reports, "the report"); r.PID.Id != pid.Id {
+	await.From(t, s.enter, "the stall")
+	if r := await.From(t, reports, "the report"); r.PID.Id != pid.Id {
 		t.Errorf("reported %+v", r)
 	}
 	close(s.leave)
-	within(t, backs, "the return")
+	await.From(t, backs, "the return")
 	cancel()
-	within(t, done, "the end of the watchdog")
+	await.From(t, done, "the end of the watchdog")
 }
 
 // With its own limits, not a test's: a stuck actor is named within two seconds, and nothing is done about it yet.
@@ -187,8 +188,8 @@ func TestWatchdogNamesAStuckActorWithinTwoSeconds(t *testing.T) {
 	s := stall{make(chan struct{}), make(chan struct{})}
 	defer close(s.leave)
 	system.Root.Send(pid, s)
-	within(t, s.enter, "the stall")
-	if r := within(t, reports, "the report"); r.Busy >= 2*time.Second || r.Message != "kit.stall" || !strings.Contains(r.Stack, "kit.stallHere") {
+	await.From(t, s.enter, "the stall")
+	if r := await.From(t, reports, "the report"); r.Busy >= 2*time.Second || r.Message != "kit.stall" || !strings.Contains(r.Stack, "kit.stallHere") {
 		t.Errorf("reported %+v", r)
 	}
 }
@@ -206,7 +207,7 @@ func TestWatchdogGivesUpByKind(t *testing.T) {
 			}
 		}, o...))
 		system.Root.Send(pid, s)
-		within(t, s.enter, "the stall")
+		await.From(t, s.enter, "the stall")
 		t.Cleanup(func() { close(s.leave) })
 		return pid
 	}
@@ -215,14 +216,14 @@ func TestWatchdogGivesUpByKind(t *testing.T) {
 	time.Sleep(2 * time.Millisecond) // age is what is tested
 	w.sweep()
 	w.sweep()
-	if s := within(t, given, "one given up"); s.PID.Id != common.Id || len(given) != 0 {
+	if s := await.From(t, given, "one given up"); s.PID.Id != common.Id || len(given) != 0 {
 		t.Errorf("%v was given up, and %d more", s.PID, len(given))
 	}
 	w.Abandon = time.Hour
 	hasty := spawn(Abandon(time.Millisecond))
 	time.Sleep(2 * time.Millisecond)
 	w.sweep()
-	if s := within(t, given, "the hasty one given up"); s.PID.Id != hasty.Id {
+	if s := await.From(t, given, "the hasty one given up"); s.PID.Id != hasty.Id {
 		t.Errorf("%v was given up", s.PID)
 	}
 }
@@ -241,7 +242,7 @@ func TestWatchdogForgivesAPauseOfTheProcess(t *testing.T) {
 	w := &Watchdog{System: system, Log: zerolog.Nop(), Every: time.Millisecond, Slow: 20 * time.Millisecond, Abandon: -1, OnSlow: func(s Stuck) { reports <- s }}
 	w.sweep()
 	system.Root.Send(pid, s)
-	within(t, s.enter, "the stall")
+	await.From(t, s.enter, "the stall")
 	time.Sleep(25 * time.Millisecond)
 	w.last = time.Now().Add(-time.Minute) // as if nobody had run
 	w.sweep()
@@ -250,5 +251,5 @@ func TestWatchdogForgivesAPauseOfTheProcess(t *testing.T) {
 	}
 	time.Sleep(25 * time.Millisecond)
 	w.sweep()
-	within(t, reports, "the report after its time")
+	await.From(t, reports, "the report after its time")
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"virtree/actors/internal/await"
+
 	"github.com/asynkron/protoactor-go/actor"
 )
 
@@ -109,7 +111,7 @@ func TestAFloodDelaysOnlyItself(t *testing.T) {
 		}
 	}, actor.WithMailbox(Producer(&Options{}))))
 	system.Root.Send(pid, work{})
-	within(t, enter, "the first message")
+	await.From(t, enter, "the first message")
 	for n := range 10_000 {
 		system.Root.Send(pid, flowing{Flow{1, 1}, n})
 	}
@@ -123,7 +125,7 @@ func TestAFloodDelaysOnlyItself(t *testing.T) {
 	close(leave)
 	last := map[Flow]int{}
 	for i := range 11_001 {
-		m := within(t, order, "a message")
+		m := await.From(t, order, "a message")
 		if m == quiet && i > 1 {
 			t.Errorf("another user's message came as number %d", i+1)
 		}

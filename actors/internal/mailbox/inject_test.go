@@ -3,6 +3,8 @@ package mailbox
 import (
 	"testing"
 
+	"virtree/actors/internal/await"
+
 	"github.com/asynkron/protoactor-go/actor"
 )
 
@@ -36,21 +38,21 @@ func TestAFaultHappensInTheActorsPlace(t *testing.T) {
 		crashed <- msg
 		return panicked
 	}}))))
-	within(t, started, "the start")
+	await.From(t, started, "the start")
 	m := RegistryOf(system).Find(pid.Id)
 
 	h := &hang{make(chan struct{}), make(chan struct{})}
 	m.PostUserMessage(&Injected{Fault: h})
-	within(t, h.entered, "the hang")
+	await.From(t, h.entered, "the hang")
 	system.Root.Send(pid, &ping{})
 	if s := m.Stats(); s.Busy == 0 || s.Current != "*mailbox.hang" || s.Depth() != 1 {
 		t.Errorf("while it hangs: %+v", s)
 	}
 	m.PostUserMessage(&Injected{Fault: boom{}, First: true})
 	close(h.leave)
-	within(t, started, "the restart")
-	if msg := within(t, crashed, "the crash record"); msg != any(boom{}) {
+	await.From(t, started, "the restart")
+	if msg := await.From(t, crashed, "the crash record"); msg != any(boom{}) {
 		t.Errorf("the crash record names %T", msg)
 	}
-	within(t, seen, "the message behind the faults")
+	await.From(t, seen, "the message behind the faults")
 }

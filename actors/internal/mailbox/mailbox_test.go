@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"virtree/actors/internal/await"
+
 	"github.com/asynkron/protoactor-go/actor"
 )
 
@@ -60,7 +62,7 @@ func TestUrgentGoesFirstAndOrderIsKeptWithinALane(t *testing.T) {
 		}
 	}, actor.WithMailbox(Producer(nil))))
 	system.Root.Send(pid, g)
-	within(t, g.in, "the actor to enter")
+	await.From(t, g.in, "the actor to enter")
 	from := system.NewLocalPID("asker")
 	system.Root.Send(pid, work{1})
 	system.Root.RequestWithCustomSender(pid, work{2}, from)
@@ -70,7 +72,7 @@ func TestUrgentGoesFirstAndOrderIsKeptWithinALane(t *testing.T) {
 	g.out <- struct{}{}
 	var got []string
 	for range 5 {
-		got = append(got, within(t, seen, "messages"))
+		got = append(got, await.From(t, seen, "messages"))
 	}
 	want := "mailbox.hurry{1} mailbox.hurry{2} mailbox.work{1} mailbox.work{2} mailbox.work{3}"
 	if s := strings.Join(got, " "); s != want {
@@ -92,7 +94,7 @@ func TestFullLaneAnswersBusyAndTakesUrgentAndPoison(t *testing.T) {
 		}
 	}, actor.WithMailbox(Producer(&Options{Limit: 2, Answer: refused.answer}))))
 	system.Root.Send(pid, g)
-	within(t, g.in, "the actor to enter")
+	await.From(t, g.in, "the actor to enter")
 	from := system.NewLocalPID("asker")
 	for n := range 4 {
 		system.Root.RequestWithCustomSender(pid, work{n}, from)
@@ -109,11 +111,11 @@ func TestFullLaneAnswersBusyAndTakesUrgentAndPoison(t *testing.T) {
 	g.out <- struct{}{}
 	want := []any{hurry{9}, work{0}, work{1}}
 	for _, w := range want {
-		if got := within(t, seen, "messages"); got != w {
+		if got := await.From(t, seen, "messages"); got != w {
 			t.Errorf("got %v, want %v", got, w)
 		}
 	}
-	within(t, seen, "the poison pill to work")
+	await.From(t, seen, "the poison pill to work")
 }
 
 func TestStopAnswersTheRestOfTheQueue(t *testing.T) {
@@ -132,14 +134,14 @@ func TestStopAnswersTheRestOfTheQueue(t *testing.T) {
 	}
 	process, _ := system.ProcessRegistry.GetLocal("a")
 	system.Root.Send(pid, g)
-	within(t, g.in, "the actor to enter")
+	await.From(t, g.in, "the actor to enter")
 	from := system.NewLocalPID("asker")
 	system.Root.RequestWithCustomSender(pid, work{1}, from)
 	system.Root.RequestWithCustomSender(pid, work{2}, from)
 	system.Root.Stop(pid)
 	g.out <- struct{}{}
-	eventually(t, "the mailbox is gone", func() bool { return r.Len() == 0 })
-	eventually(t, "all are answered", func() bool { return refused.len() == 2 })
+	await.True(t, "the mailbox is gone", func() bool { return r.Len() == 0 })
+	await.True(t, "all are answered", func() bool { return refused.len() == 2 })
 	if want := "{1} gone to asker\n{2} gone to asker"; refused.String() != want {
 		t.Errorf("answered %q, want %q", refused, want)
 	}
@@ -156,7 +158,7 @@ func TestStopAnswersTheRestOfTheQueue(t *testing.T) {
 		}
 	}))
 	process.SendSystemMessage(pid, &actor.Watch{Watcher: watcher})
-	if who := within(t, told, "Terminated"); who.Id != "a" {
+	if who := await.From(t, told, "Terminated"); who.Id != "a" {
 		t.Errorf("told of %v", who.Id)
 	}
 	process.SendSystemMessage(pid, &actor.Restart{}) // must not bring it back
@@ -176,9 +178,9 @@ func TestABurstGivesItsMemoryBack(t *testing.T) {
 	for n := range 100_000 {
 		m.PostUserMessage(work{n})
 	}
-	within(t, g.in, "the first message")
+	await.From(t, g.in, "the first message")
 	close(g.out)
-	eventually(t, "the queue is empty", func() bool { return m.Stats().Processed == 100_000 && m.UserMessageCount() == 0 })
+	await.True(t, "the queue is empty", func() bool { return m.Stats().Processed == 100_000 && m.UserMessageCount() == 0 })
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if n := len(m.requests.one.buf); n > keep {
@@ -200,10 +202,10 @@ func TestNothingRunsBeforeStart(t *testing.T) {
 	m.RegisterHandlers(invoke(func(msg any) { seen <- msg }), actor.NewDefaultDispatcher(300))
 	m.PostUserMessage(work{2}) // the limit does not bind before Start: nobody is there to answer
 	m.Start()
-	if _, ok := within(t, seen, "the first message").(*actor.Started); !ok {
+	if _, ok := await.From(t, seen, "the first message").(*actor.Started); !ok {
 		t.Error("Started is not first")
 	}
-	if got := within(t, seen, "work"); got != (work{1}) {
+	if got := await.From(t, seen, "work"); got != (work{1}) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -230,11 +232,11 @@ func TestPanicReportCarriesStackAndSender(t *testing.T) {
 	}}))))
 	system.Root.RequestWithCustomSender(pid, hurry{1}, system.NewLocalPID("asker"))
 	system.Root.Send(pid, work{7})
-	r := within(t, reports, "the crash report")
+	r := await.From(t, reports, "the crash report")
 	if r.sender.GetId() != "asker" || r.msg != (hurry{1}) || !strings.Contains(r.stack, "mailbox.explode") {
 		t.Errorf("report %+v", r)
 	}
-	if n := within(t, seen, "the next message"); n != 7 {
+	if n := await.From(t, seen, "the next message"); n != 7 {
 		t.Errorf("got %d after the restart", n)
 	}
 }
@@ -296,10 +298,10 @@ func TestStopEndsWhenItsHandlersPanicOrExit(t *testing.T) {
 					ended <- struct{}{}
 				}
 			}, opts))
-			pid := within(t, ready, "the child")
+			pid := await.From(t, ready, "the child")
 			system.Root.Stop(pid)
-			within(t, ended, "Terminated of the child")
-			eventually(t, "only the parent is left", func() bool { return r.Len() == 1 })
+			await.From(t, ended, "Terminated of the child")
+			await.True(t, "only the parent is left", func() bool { return r.Len() == 1 })
 		})
 	}
 }
@@ -327,15 +329,15 @@ func TestARestartThatCrossesAStopDoesNotUndoIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	system.Root.Send(within(t, child, "the child"), g)
-	within(t, g.in, "the child to hold up the stop")
+	system.Root.Send(await.From(t, child, "the child"), g)
+	await.From(t, g.in, "the child to hold up the stop")
 	process, _ := system.ProcessRegistry.GetLocal("a")
 	process.SendSystemMessage(pid, &actor.Stop{})
 	process.SendSystemMessage(pid, &actor.Restart{}) // a backoff's timer that fires late
 	box := r.Find("a")
-	eventually(t, "both are seen", func() bool { s := box.Stats(); return s.System == 0 && s.Current == "" })
+	await.True(t, "both are seen", func() bool { s := box.Stats(); return s.System == 0 && s.Current == "" })
 	close(g.out)
-	eventually(t, "both are gone", func() bool { return r.Len() == 0 })
+	await.True(t, "both are gone", func() bool { return r.Len() == 0 })
 	if n := births.Load(); n != 1 {
 		t.Errorf("born %d times", n)
 	}
@@ -354,7 +356,7 @@ func TestGoexitDoesNotWedge(t *testing.T) {
 	}, actor.WithMailbox(Producer(nil))))
 	system.Root.Send(pid, hurry{})
 	system.Root.Send(pid, work{3})
-	if n := within(t, seen, "the message after"); n != 3 {
+	if n := await.From(t, seen, "the message after"); n != 3 {
 		t.Errorf("got %d", n)
 	}
 }
@@ -390,13 +392,13 @@ func TestAnAbandonedActorFreesItsParent(t *testing.T) {
 			close(parentGone)
 		}
 	}, opts))
-	pid := within(t, ready, "the child")
+	pid := await.From(t, ready, "the child")
 	system.Root.Send(pid, g)
-	within(t, g.in, "the child to get stuck")
+	await.From(t, g.in, "the child to get stuck")
 	system.Root.RequestWithCustomSender(pid, work{1}, system.NewLocalPID("asker"))
 
 	box := r.Find(pid.Id)
-	eventually(t, "it is seen as busy", func() bool {
+	await.True(t, "it is seen as busy", func() bool {
 		s := box.Stats()
 		return s.Busy > 0 && s.Current == "mailbox.gate" && s.Oldest > 0
 	})
@@ -406,19 +408,19 @@ func TestAnAbandonedActorFreesItsParent(t *testing.T) {
 	if got := refused.String(); !strings.Contains(got, "} in hand to ") || !strings.HasSuffix(got, "\n{1} stuck to asker") {
 		t.Errorf("answered %q", got)
 	}
-	if id := within(t, told, "Terminated"); id != pid.Id {
+	if id := await.From(t, told, "Terminated"); id != pid.Id {
 		t.Errorf("parent told of %s", id)
 	}
 	system.Root.Stop(parent)
-	within(t, parentGone, "the parent to stop in spite of its stuck child")
-	eventually(t, "its own child is stopped", func() bool { return r.Len() == 1 })
+	await.From(t, parentGone, "the parent to stop in spite of its stuck child")
+	await.True(t, "its own child is stopped", func() bool { return r.Len() == 1 })
 	if s := box.Stats(); !s.Abandoned || s.Busy == 0 {
 		t.Errorf("stats %+v", s)
 	}
 
 	close(g.out)
-	within(t, stopping, "Stopping after it came back")
-	eventually(t, "nothing is left", func() bool { return r.Len() == 0 })
+	await.From(t, stopping, "Stopping after it came back")
+	await.True(t, "nothing is left", func() bool { return r.Len() == 0 })
 }
 
 func TestStuckActorIsFoundByItsLabel(t *testing.T) {
@@ -434,7 +436,7 @@ func TestStuckActorIsFoundByItsLabel(t *testing.T) {
 		t.Fatal(err)
 	}
 	system.Root.Send(pid, g)
-	within(t, g.in, "the actor to enter")
+	await.From(t, g.in, "the actor to enter")
 	if dump := profile(t); !strings.Contains(dump, `"actor":"domain-7"`) {
 		t.Errorf("no label in %s", dump)
 	}
@@ -449,7 +451,7 @@ func TestTheClockEndsWhenNothingHappens(t *testing.T) {
 	if !clock.awake.Load() {
 		t.Error("the clock does not run under traffic")
 	}
-	eventually(t, "the clock ends", func() bool { return !clock.awake.Load() })
+	await.True(t, "the clock ends", func() bool { return !clock.awake.Load() })
 	time.Sleep(2 * tick) // the stamp must be fresh although the clock stood still
 	before := exact()
 	if at := stamp(); at < before {

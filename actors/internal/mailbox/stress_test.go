@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"virtree/actors/internal/await"
+
 	"github.com/asynkron/protoactor-go/actor"
 )
 
@@ -59,17 +61,17 @@ func TestRespawnStorm(t *testing.T) {
 			t.Fatal(err)
 		}
 		system.Root.Stop(pid)
-		within(t, died, "the actor to stop")
+		await.From(t, died, "the actor to stop")
 	}
 	if _, err := system.Root.SpawnNamed(props, "well-known"); err != nil {
 		t.Fatal(err)
 	}
 	before := handled.Load()
-	eventually(t, "the last one works", func() bool { return handled.Load() > before })
+	await.True(t, "the last one works", func() bool { return handled.Load() > before })
 	close(stop)
 	senders.Wait()
-	eventually(t, "each message is handled or answered", func() bool { return handled.Load()+answered.Load() == sent.Load() })
-	eventually(t, "one mailbox is left", func() bool { return r.Len() == 1 })
+	await.True(t, "each message is handled or answered", func() bool { return handled.Load()+answered.Load() == sent.Load() })
+	await.True(t, "one mailbox is left", func() bool { return r.Len() == 1 })
 }
 
 // TestFlood: many senders at full speed against a small limit. No sender blocks, none is left without an answer, the
@@ -97,7 +99,7 @@ func TestFlood(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	eventually(t, "all are accounted for", func() bool { return handled.Load()+busy.Load() == senders*each })
+	await.True(t, "all are accounted for", func() bool { return handled.Load()+busy.Load() == senders*each })
 	s := r.Find(pid.Id).Stats()
 	if s.MaxDepth > limit || s.Refused != uint64(busy.Load()) {
 		t.Errorf("stats %+v, busy %d", s, busy.Load())
@@ -145,7 +147,7 @@ func TestPanicStorm(t *testing.T) {
 			return p
 		}}))))
 	}, parentOpts...))
-	pid := within(t, ready, "the child")
+	pid := await.From(t, ready, "the child")
 	var wg sync.WaitGroup
 	var bad atomic.Int64
 	for s := range senders {
@@ -161,6 +163,6 @@ func TestPanicStorm(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	eventually(t, "every message is seen", func() bool { mu.Lock(); defer mu.Unlock(); return seen == senders*each })
-	eventually(t, "every panic is reported", func() bool { return crashes.Load() == bad.Load() })
+	await.True(t, "every message is seen", func() bool { mu.Lock(); defer mu.Unlock(); return seen == senders*each })
+	await.True(t, "every panic is reported", func() bool { return crashes.Load() == bad.Load() })
 }
