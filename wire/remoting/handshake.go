@@ -54,6 +54,7 @@ func (n *Node) newLink(conn *net.UnixConn) (*link, error) {
 		senders: names{},
 	}
 	l.onBytes = func() { l.heard.Store(true) }
+	s.onRoom = l.onBytes
 	return l, nil
 }
 

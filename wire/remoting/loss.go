@@ -159,6 +159,7 @@ func (ep *endpoint) tick(now time.Time) (waiting bool) {
 	if l == nil || !waiting {
 		if l != nil {
 			l.missed = 0
+			l.heard.Store(false) // what was heard before somebody waits says nothing of the time after
 		}
 		ep.mu.Unlock()
 		return waiting

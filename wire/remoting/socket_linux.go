@@ -27,6 +27,7 @@ type socket struct {
 	outFDs            []int
 	sent              int
 	sendErr           error
+	onRoom            func() // called when there is room again in a full socket: the peer has read
 
 	receive  func(fd uintptr) bool
 	in       []byte
@@ -48,7 +49,11 @@ func newSocket(conn *net.UnixConn) (*socket, error) {
 		return true
 	}
 	s.sendAll = func(fd uintptr) bool {
+		full, before := s.sendErr == unix.EAGAIN, s.sent
 		s.write(int(fd))
+		if full && s.sent > before && s.onRoom != nil {
+			s.onRoom()
+		}
 		return s.sendErr != unix.EAGAIN
 	}
 	s.receive = func(fd uintptr) bool {
