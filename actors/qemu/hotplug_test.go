@@ -256,14 +256,20 @@ func TestLateRemovalIsFinished(t *testing.T) {
 	if _, err := branchtest.Do(g.c, protocol.DomainReset, &protocol.DomainResetArgs{Dom: dom}); err != nil {
 		t.Fatal(err)
 	}
+	g.removed(dom, alias, before, links)
+}
+
+// removed checks that the device has gone, and that the domain and the host are as they were before it came.
+func (g *guests) removed(dom protocol.Domain, alias, before string, links []string) {
+	g.t.Helper()
 	if gone := g.event(virt.DomainEventIDDeviceRemoved); gone != alias {
-		t.Errorf("%s went, not %s", gone, alias)
+		g.t.Errorf("%s went, not %s", gone, alias)
 	}
 	if now := g.xml(dom, 0); now != before {
-		t.Errorf("the definition is not what it was:\n%s", now)
+		g.t.Errorf("the definition is not what it was:\n%s", now)
 	}
-	if now := linkNames(t); !slices.Equal(now, links) {
-		t.Errorf("links: %v, were %v", now, links)
+	if now := linkNames(g.t); !slices.Equal(now, links) {
+		g.t.Errorf("links: %v, were %v", now, links)
 	}
 }
 
@@ -328,15 +334,7 @@ func TestRemovalWhileTheDaemonIsAway(t *testing.T) {
 
 	g, _ = daemon()
 	t.Cleanup(func() { _, _ = branchtest.Do(g.c, protocol.DomainDestroy, &protocol.DomainDestroyArgs{Dom: dom}) })
-	if lost := g.event(virt.DomainEventIDDeviceRemoved); lost != alias {
-		t.Errorf("%s went, not %s", lost, alias)
-	}
-	if now := g.xml(dom, 0); now != before {
-		t.Errorf("the definition is not what it was:\n%s", now)
-	}
-	if now := linkNames(t); !slices.Equal(now, links) {
-		t.Errorf("links: %v, were %v", now, links)
-	}
+	g.removed(dom, alias, before, links)
 }
 
 // A medium comes and goes; one that cannot be opened leaves the old one in.
