@@ -319,8 +319,8 @@ func (d *domain) pivotConfig(ctx actor.Context, target, old string, now *libvirt
 		if diskTarget(disk) != target || diskPath(disk) != old {
 			continue
 		}
-		disk.Source = configSource(now.Source)
-		disk.BackingStore = nil // found again on the image at the next start
+		disk.Source, disk.Encryption = configSource(now.Source), nil // what the new image is encrypted with stands in its source
+		disk.BackingStore = nil                                      // found again on the image at the next start
 		if b := now.BackingStore; b != nil && b.Source == nil {
 			disk.BackingStore = &libvirtxml.DomainDiskBackingStore{}
 		}

@@ -196,6 +196,7 @@ func imageNodes(disk *libvirtxml.DomainDisk, l chainLayer, backing any) (storage
 	if l.format != "raw" {
 		format["backing"] = backing // nil is none, whatever the image says
 	}
+	keyed(format, l)
 	return storage, format
 }
 

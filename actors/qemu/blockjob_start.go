@@ -5,9 +5,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"os"
-	"os/exec"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -15,6 +12,7 @@ import (
 
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
+	"virtree/actors/internal/xmltree"
 	"virtree/actors/qemu/qmp"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
@@ -199,11 +197,16 @@ func (d *domain) blockCopy(ctx actor.Context, r *call.Request, a *protocol.Domai
 	if g := c.granularity; g != 0 && g&(g-1) != 0 {
 		return badArg("granularity must be power of 2")
 	}
+	if _, err := destDocument.Read(a.Destxml); err != nil {
+		return err
+	}
 	if err := xml.Unmarshal([]byte(a.Destxml), &c.dest); err != nil {
 		return liberr.New(liberr.FromXML, liberr.XMLError, "%v", err)
 	}
 	return d.copyDisk(ctx, r, c)
 }
+
+var destDocument = xmltree.Reader{Origin: "(disk_definition)", From: liberr.FromDomain, Root: "disk"}
 
 // copyPlan is a copy as the client wants it.
 type copyPlan struct {
@@ -234,8 +237,6 @@ func (d *domain) copyDisk(ctx actor.Context, r *call.Request, c copyPlan) error 
 			return nil, nil, liberr.New(liberr.FromQemu, liberr.OperationInvalid, "domain is not transient")
 		case !absolute(dest):
 			return nil, nil, liberr.New(liberr.FromQemu, liberr.ConfigUnsupported, "absolute path must be used as block copy target")
-		case c.dest.Encryption != nil || c.dest.Source.Encryption != nil: // rather than a copy that anybody can read
-			return nil, nil, liberr.New(liberr.FromQemu, liberr.ConfigUnsupported, "an encrypted copy of disk '%s' is not supported", target)
 		}
 		if len(layers) == 1 {
 			shallow = false
@@ -246,6 +247,9 @@ func (d *domain) copyDisk(ctx actor.Context, r *call.Request, c copyPlan) error 
 		}
 		source := *c.dest.Source
 		source.Index = index
+		if source.Encryption == nil {
+			source.Encryption = c.dest.Encryption
+		}
 		format := diskFormat(disk)
 		if c.dest.Driver != nil && c.dest.Driver.Type != "" {
 			format = c.dest.Driver.Type
@@ -254,6 +258,9 @@ func (d *domain) copyDisk(ctx actor.Context, r *call.Request, c copyPlan) error 
 			backing: &libvirtxml.DomainDiskBackingStore{}, id: blockJobID(virt.DomainBlockJobTypeCopy, target, layers[0].index)}
 		args := blockJobArgs(job, layers[0].node())
 		copied := chainLayer{index: index, path: dest, format: format, source: &source}
+		if err := copied.checkKey(target); err != nil {
+			return nil, nil, err
+		}
 		args["target"], args["sync"] = copied.node(), "full"
 		var under *chainLayer
 		if shallow {
@@ -270,10 +277,10 @@ func (d *domain) copyDisk(ctx actor.Context, r *call.Request, c copyPlan) error 
 		if c.flags&virt.DomainBlockCopySynchronousWrites != 0 {
 			args["copy-mode"] = "write-blocking"
 		}
-		pid, current := d.run.proc.pid, layers[0]
+		pid, dir, drv, current := d.run.proc.pid, d.run.dir, d.drv, layers[0]
 		return job, func(ctx context.Context, mon *qmp.Client, undo *kit.Undo) error {
 			if !reuse {
-				if err := makeImage(ctx, mon, undo, "disk "+target, copied, current, under); err != nil {
+				if err := drv.makeImage(ctx, mon, undo, "disk "+target, copied, current, under); err != nil {
 					return err
 				}
 			}
@@ -283,6 +290,9 @@ func (d *domain) copyDisk(ctx actor.Context, r *call.Request, c copyPlan) error 
 			var backing any
 			if under != nil {
 				backing = under.node()
+			}
+			if err := drv.unlock(ctx, mon, undo, dir, copied); err != nil {
+				return err
 			}
 			if err := addImage(ctx, mon, undo, disk, copied, backing); err != nil {
 				return err
@@ -306,7 +316,7 @@ func addImage(ctx context.Context, mon *qmp.Client, undo *kit.Undo, disk *libvir
 }
 
 // makeImage makes a new image as large as another one, on top of under if it is given. what is for messages.
-func makeImage(ctx context.Context, mon *qmp.Client, undo *kit.Undo, what string, l, like chainLayer, under *chainLayer) error {
+func (s *shared) makeImage(ctx context.Context, mon *qmp.Client, undo *kit.Undo, what string, l, like chainLayer, under *chainLayer) error {
 	if l.source.File != nil {
 		if _, err := os.Lstat(l.path); err == nil {
 			return badArg("external destination file for %s already exists and is not a block device: %s", what, l.path)
@@ -327,21 +337,7 @@ func makeImage(ctx context.Context, mon *qmp.Client, undo *kit.Undo, what string
 	if l.source.File != nil {
 		undo.Add("remove "+l.path, func(context.Context) error { return os.Remove(l.path) })
 	}
-	return createImage(ctx, l.path, l.format, size, under)
-}
-
-// createImage formats an image. Its backing file is not opened: a guest may have it locked.
-func createImage(ctx context.Context, path, format string, size uint64, under *chainLayer) error {
-	args := []string{"create", "-q", "-f", format}
-	if under != nil {
-		args = append(args, "-u", "-F", under.format, "-b", under.path)
-	}
-	args = append(args, "--", path, strconv.FormatUint(size, 10))
-	cmd := exec.CommandContext(ctx, "qemu-img", args...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return liberr.New(liberr.FromQemu, liberr.OperationFailed, "Unable to create image '%s': %s", path, strings.TrimSpace(string(out))).WithCause(err)
-	}
-	return nil
+	return s.createImage(ctx, l, size, under)
 }
 
 // giveToGuest makes a file the guest's.

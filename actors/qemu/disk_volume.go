@@ -18,29 +18,18 @@ import (
 
 // resolveVolumes looks up the volumes of all disks of a guest that is about to start.
 func (p *launchPlan) resolveVolumes(ctx context.Context, _ *kit.Undo) error {
-	disks := p.def.Devices.Disks
-	kept := disks[:0:0]
-	for i := range disks {
-		d := &disks[i]
-		if err := p.drv.resolveVolume(ctx, d); err != nil {
-			if !mayBeMissing(d) {
-				return err
-			}
+	for i := len(p.def.Devices.Disks) - 1; i >= 0; i-- { // Compat: events of missing disks come in this order
+		d := &p.def.Devices.Disks[i]
+		err := p.drv.resolveVolume(ctx, d)
+		if err != nil && p.mayBeMissing(d) {
 			p.drv.env.Log.Warn().Err(err).Str("domain", p.name).Str("disk", diskTarget(d)).Msg("a disk is left out, as its startup policy says")
-			if d.Device != "cdrom" && d.Device != "floppy" {
-				continue
-			}
-			d.Source = nil
+			err = p.leaveOut(i)
 		}
-		kept = append(kept, *d)
+		if err != nil {
+			return err
+		}
 	}
-	p.def.Devices.Disks = kept
 	return nil
-}
-
-// mayBeMissing tells whether a guest starts without this disk, or without what is in the drive.
-func mayBeMissing(d *libvirtxml.DomainDisk) bool {
-	return d.Source != nil && (d.Source.StartupPolicy == "optional" || d.Source.StartupPolicy == "requisite")
 }
 
 // resolveVolume looks up the volume of a disk that is on one.

@@ -45,6 +45,8 @@ type launchPlan struct {
 	caps  *caps.Caps
 	user  guestUser
 	files []*os.File // to be closed when QEMU has them
+
+	missing []missingDisk // what it was started without
 }
 
 // launch is the start of a guest from beginning to end. Every step adds to undo what takes it back.
@@ -213,7 +215,7 @@ func (p *launchPlan) listenAddresses() {
 // checkFiles looks whether what the guest is made of is there, since QEMU's own words for it are hard to
 // read.
 func (p *launchPlan) checkFiles(context.Context, *kit.Undo) error {
-	for i := range p.def.Devices.Disks {
+	for i := len(p.def.Devices.Disks) - 1; i >= 0; i-- { // Compat: events of missing disks come in this order
 		d := &p.def.Devices.Disks[i]
 		if d.Source == nil || d.Source.File == nil && d.Source.Block == nil || diskPath(d) == "" {
 			continue
@@ -223,11 +225,11 @@ func (p *launchPlan) checkFiles(context.Context, *kit.Undo) error {
 			continue // a drive without a medium
 		}
 		if _, err := os.Stat(path); err != nil {
-			if d.Device == "cdrom" || d.Device == "floppy" {
-				if d.Source.StartupPolicy == "optional" || d.Source.StartupPolicy == "requisite" {
-					d.Source = nil
-					continue
+			if p.mayBeMissing(d) {
+				if err := p.leaveOut(i); err != nil {
+					return err
 				}
+				continue
 			}
 			return liberr.System(liberr.FromQemu, err, "Cannot access storage file '%s'", path)
 		}

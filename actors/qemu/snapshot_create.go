@@ -48,6 +48,7 @@ type snapshotPlan struct {
 	agent   *agent.Client
 	timeout int
 	pid     int
+	dir     string             // of the running guest
 	def     *libvirtxml.Domain // as it is now: live or persistent
 	xml     string             // for an image of the memory
 	cookie  string
@@ -197,7 +198,7 @@ func (d *domain) planSnapshot(p *snapshotPlan) error {
 	if p.mon, err = d.monitor(); err != nil {
 		return err
 	}
-	p.pid = d.run.proc.pid
+	p.pid, p.dir = d.run.proc.pid, d.run.dir
 	if p.flags&virt.DomainSnapshotCreateQuiesce != 0 {
 		if p.agent, err = d.agentClient(); err != nil {
 			return err
@@ -294,17 +295,20 @@ func (p *snapshotPlan) alignDisk(d *domain, disk *libvirtxml.DomainDisk, one *sn
 		base := strings.TrimSuffix(path, filepath.Ext(path))
 		one.source = &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: base + "." + p.snap.name}}
 	}
-	if one.source.Encryption != nil { // rather than an image that anybody can read
-		return unsupportedSnapshot("an encrypted image above disk '%s' is not supported", one.name)
-	}
 	if one.format == "" {
 		one.format = "qcow2"
 	}
 	if one.format != "qcow2" && one.format != "qed" {
 		return unsupportedSnapshot("external snapshot format for disk %s is unsupported: %s", one.name, one.format)
 	}
+	if one.source.Encryption != nil && !p.active { // rather than an image that anybody can read
+		return unsupportedSnapshot("an encrypted image above disk '%s' is not supported while the domain is off", one.name)
+	}
 	layers := chain(disk)
 	o := overlay{disk: one.name, below: layers[0], image: chainLayer{path: one.path(), format: one.format, source: one.source}}
+	if err := o.image.checkKey(one.name); err != nil {
+		return err
+	}
 	if st, err := os.Stat(one.path()); err == nil && p.flags&virt.DomainSnapshotCreateReuseExt == 0 && (st.Mode().IsDir() || st.Mode().IsRegular() && st.Size() > 0) {
 		return unsupportedSnapshot("external snapshot file for disk %s already exists and is not a block device: %s", one.name, one.path())
 	}
@@ -368,7 +372,7 @@ func imageSnapshot(ctx context.Context, what, name, path string) error {
 
 // overlayImage makes an image that is as large as the one below it.
 func overlayImage(ctx context.Context, o overlay) error {
-	args := []string{"create", "-q", "-f", o.image.format, "-F", o.below.format, "-b", o.below.path, "--", o.image.path}
+	args := []string{"create", "-q", "-f", o.image.format, "-F", o.below.formatNow(), "-b", o.below.path, "--", o.image.path}
 	if out, err := exec.CommandContext(ctx, "qemu-img", args...).CombinedOutput(); err != nil {
 		return liberr.New(liberr.FromQemu, liberr.OperationFailed, "Unable to create image '%s': %s", o.image.path, strings.TrimSpace(string(out))).WithCause(err)
 	}
@@ -424,11 +428,14 @@ func (p *snapshotPlan) externalLive(ctx context.Context, undo *kit.Undo) error {
 	var actions []qmp.TransactionAction
 	for _, o := range p.overlay {
 		if p.flags&virt.DomainSnapshotCreateReuseExt == 0 {
-			if err := makeImage(ctx, p.mon, undo, "disk "+o.disk, o.image, o.below, &o.below); err != nil {
+			if err := p.drv.makeImage(ctx, p.mon, undo, "disk "+o.disk, o.image, o.below, &o.below); err != nil {
 				return err
 			}
 		}
 		if err := giveToGuest(o.image.path, p.pid, undo); err != nil {
+			return err
+		}
+		if err := p.drv.unlock(ctx, p.mon, undo, p.dir, o.image); err != nil {
 			return err
 		}
 		if err := addImage(ctx, p.mon, undo, findDisk(p.def, o.disk), o.image, nil); err != nil {

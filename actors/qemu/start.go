@@ -87,9 +87,11 @@ func (d *domain) bootFrom(ctx actor.Context, r *call.Request, doc *document, fro
 		run:     func(jc context.Context, undo *kit.Undo) (any, error) { return plan.launch(jc, undo) },
 		discard: func(out any) { out.(*launched).drop() },
 		apply: func(d *domain, ctx actor.Context, out any) (protocol.Encoder, error) {
+			d.tellMissing(ctx, plan)
 			return d.started(ctx, r, plan, doc, out.(*launched), flags, ret)
 		},
 		failed: func(d *domain, ctx actor.Context, err error) error {
+			d.tellMissing(ctx, plan)
 			d.startFailed(ctx, transient)
 			return err
 		},

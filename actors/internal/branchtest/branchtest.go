@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long a test waits for a message that must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Env is the environment of a tree below a folder of the test's own, without other branches.
 func Env(t testing.TB) *branch.Env {

@@ -128,7 +128,7 @@ func (b *builder) formatNode(m *image, file string) (Props, error) {
 	switch {
 	case isRaw(m.format) && enc != nil && enc.Format == "luks":
 		p.Set("driver", "luks")
-		p.Set("key-secret", b.secret(encryptionSecret(m.node)))
+		p.Set("key-secret", b.secret(EncryptionSecret(m.node)))
 	case isRaw(m.format):
 		p.Set("driver", "raw")
 		if s := storageSlice(m.source); s != nil {
@@ -146,7 +146,7 @@ func (b *builder) formatNode(m *image, file string) (Props, error) {
 			if kind == "qcow" {
 				kind = "aes"
 			}
-			p.Set("encrypt", Props{{"format", kind}, {"key-secret", b.secret(encryptionSecret(m.node))}})
+			p.Set("encrypt", Props{{"format", kind}, {"key-secret", b.secret(EncryptionSecret(m.node))}})
 		}
 		if m.cache != nil && m.cache.MaxSize != nil {
 			unit, ok := bytesIn(m.cache.MaxSize.Unit)

@@ -38,15 +38,20 @@ const (
 	SecretTPM
 )
 
-func encryptionSecret(node uint) string { return FormatNode(node) + "-encryption-secret0" }
+// EncryptionSecret is the id of the secret that an image is encrypted with.
+func EncryptionSecret(node uint) string { return FormatNode(node) + "-encryption-secret0" }
 func authSecret(node string) string     { return node + "-auth-secret0" }
 func cookieSecret(node string) string   { return node + "-httpcookie-secret0" }
 
 // secret adds the object with a secret and returns its id.
 func (b *builder) secret(id string) string {
-	s := b.rt.Secrets[id]
-	b.addObject(Props{{"qom-type", "secret"}, {"id", id}, {"data", s.Data}, {"keyid", SecretObject}, {"iv", s.IV}, {"format", "base64"}})
+	b.addObject(SecretProps(id, b.rt.Secrets[id]))
 	return id
+}
+
+// SecretProps is the object with a secret.
+func SecretProps(id string, s Secret) Props {
+	return Props{{"qom-type", "secret"}, {"id", id}, {"data", s.Data}, {"keyid", SecretObject}, {"iv", s.IV}, {"format", "base64"}}
 }
 
 // SecretsOf lists the secrets a definition's disks need.
@@ -80,7 +85,7 @@ func secretsOfImage(m *image) []SecretWanted {
 		out = append(out, SecretWanted{ID: cookieSecret(StorageNode(m.node)), Use: SecretCookie, Cookies: c.Cookies})
 	}
 	if e := encryptionOf(m); e != nil && len(e.Secrets) > 0 {
-		want(encryptionSecret(m.node), SecretEncryption, &e.Secrets[0])
+		want(EncryptionSecret(m.node), SecretEncryption, &e.Secrets[0])
 	}
 	return out
 }
