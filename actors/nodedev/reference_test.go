@@ -149,3 +149,36 @@ func TestHardware(t *testing.T) {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
 }
+
+// The same calls on the same hardware are answered alike by libvirtd and by both modes of the tree.
+func TestSeriesAgainstLibvirtd(t *testing.T) {
+	binary := os.Getenv("VIRTREE_BIN")
+	if binary == "" {
+		binary, _ = filepath.Abs("../../bin/virtree")
+	}
+	if _, err := os.Stat(binary); err != nil {
+		t.Skip("make build makes what is compared: ", err)
+	}
+	if _, err := exec.LookPath("mdevctl"); err != nil {
+		t.Skip(err)
+	}
+	script, err := os.ReadFile("testdata/series.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("VIRTREE", binary)
+	parts := strings.Split(reference(t, hardware(t), string(script)), "=== ")
+	if len(parts) != 3 {
+		t.Fatalf("%q", parts)
+	}
+	for _, part := range parts[1:] {
+		mode, text, _ := strings.Cut(part, "\n")
+		want, got := strings.Split(parts[0], "\n"), strings.Split(text, "\n")
+		for i := range want {
+			if i >= len(got) || got[i] != want[i] {
+				t.Errorf("mode %q, line %d: %s\nlibvirtd: %s", mode, i, strings.Join(got[min(i, len(got)):min(i+6, len(got))], "\n"), strings.Join(want[i:min(i+6, len(want))], "\n"))
+				break
+			}
+		}
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // printer writes elements at a depth.
@@ -37,9 +39,7 @@ func (p *printer) open(element, attrs string) (close func()) {
 	}
 }
 
-var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&apos;")
-
-func escape(s string) string { return escaper.Replace(s) }
+func escape(s string) string { return xmltree.Escape(s) }
 
 // format prints a device as libvirt does.
 func (h host) format(d *device) string {
