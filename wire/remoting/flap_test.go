@@ -69,7 +69,7 @@ func testFlapping(t *testing.T, change func(*Options)) {
 	leakCheck(t)
 	a, b, _ := pair(t, change, func(o *Options) { o.BackoffMin, o.BackoffMax = 100*time.Microsecond, time.Millisecond })
 	a.spawn(t, "echo", echo)
-	const askers, each = 4, 8000
+	const askers, each = 4, 2000
 	done := make(chan *asker, 2*askers)
 	for i := range 2 * askers {
 		from, to := a, b

@@ -1,6 +1,10 @@
 package call
 
-import "testing"
+import (
+	"testing"
+
+	"virtree/actors/internal/mailbox"
+)
 
 // Whose turn it is: programs of one user differ, their connections do not; over the network it is who logged in, and where
 // from.
@@ -36,7 +40,7 @@ func TestFlowTellsUsersAndPrograms(t *testing.T) {
 	if of(tls)[0] == of(name)[0] {
 		t.Error("two names of certificates have one turn")
 	}
-	if (&Call{}).Flow() != (&Call{}).Flow() {
-		t.Error("calls of the daemon itself have no turn")
+	if got := (&Call{}).Flow(); got != (mailbox.Flow{}) {
+		t.Errorf("calls of the daemon itself have a turn of their own: %v", got)
 	}
 }
