@@ -37,6 +37,7 @@ type Cell struct {
 	Ratio        float64  `json:"ratio"`           // the worst of calls and keepalive: p99 to quiet p99
 	Broke        string   `json:"broke,omitempty"` // the group that suffered most beyond the limit
 	BrokeBy      float64  `json:"broke_by,omitempty"`
+	Base         float64  `json:"base_ms"`  // p99 of calls when quiet, just before or usually, whichever is more
 	Limit        float64  `json:"limit_ms"` // what the p99 of calls may be
 	Contained    bool     `json:"contained"`
 	Reasons      []string `json:"reasons,omitempty"` // why not
@@ -245,7 +246,8 @@ func (c *Cell) judge(l Limits, usual map[string]float64) {
 		}
 		ratio := f.P99 / max(q.P99, usual[g])
 		if g == groupCalls {
-			c.Limit = max(l.Ratio*max(q.P99, usual[g]), float64(l.Floors[g])/1e6)
+			c.Base = max(q.P99, usual[g])
+			c.Limit = max(l.Ratio*c.Base, float64(l.Floors[g])/1e6)
 		}
 		if g == groupCalls || g == groupPing {
 			c.Ratio = max(c.Ratio, math.Round(ratio*100)/100)

@@ -102,7 +102,7 @@ func (rep *Report) cell(row *Result, kind lab.Kind) pageCell {
 	case c.Broke != "" && c.Broke != groupCalls:
 		p.Short = text(fmt.Sprintf("%s %s, ×%.1f", c.Broke, millis(c.Fault[c.Broke].P99), c.BrokeBy))
 	case calls.Calls > 0:
-		p.Short = text(fmt.Sprintf("%s, ×%.1f", millis(calls.P99), calls.P99/math.Max(c.Quiet[groupCalls].P99, 1e-3)))
+		p.Short = text(fmt.Sprintf("%s, ×%.1f", millis(calls.P99), calls.P99/math.Max(c.Base, 1e-3)))
 	}
 	var rows, facts []string
 	for _, g := range groups {
@@ -122,6 +122,9 @@ func (rep *Report) cell(row *Result, kind lab.Kind) pageCell {
 		fact("recovery", "%s", c.recovered())
 	}
 	fact("memory", "%d → %d MiB", c.Memory>>10, c.MemoryPeak>>10)
+	if c.Recovery == -1 && len(c.Sick) > 0 {
+		fact("the faulty object's callers hear", "%.120s", c.Sick[len(c.Sick)-1])
+	}
 	if c.Noted != "" {
 		facts = append(facts, template.HTMLEscapeString(c.Noted))
 	}

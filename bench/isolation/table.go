@@ -3,6 +3,7 @@ package isolation
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"virtree/bench/internal/lab"
@@ -12,7 +13,7 @@ import (
 func (rep *Report) Table(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d cores; %d guests in each system, %d rounds, %.0f s\n", rep.Host, rep.Cores, rep.Guests, rep.Rounds, rep.Took)
 	fmt.Fprintf(w, "calls and keepalive of the healthy rest: p99 before -> while the fault lasts; contained: nothing failed, p99 within %gx\n\n", rep.Ratio)
-	fmt.Fprintf(w, "%-42s %-9s %-21s %-21s %9s %6s %6s %6s %9s %9s  %s\n", "FAULT", "SYSTEM", "CALLS p99", "KEEPALIVE p99", "MAX", "FAILED", "EVENTS", "GUESTS", "RECOVERY", "MEMORY", "VERDICT")
+	fmt.Fprintf(w, "%-42s %-9s %-21s %-21s %9s %6s %6s %6s %10s %9s  %s\n", "FAULT", "SYSTEM", "CALLS p99", "KEEPALIVE p99", "MAX", "FAILED", "EVENTS", "GUESTS", "RECOVERY", "MEMORY", "VERDICT")
 	for _, row := range rep.Rows {
 		title := row.Title()
 		for _, kind := range rep.Systems {
@@ -26,7 +27,7 @@ func (rep *Report) Table(w io.Writer) {
 				}
 				return millis(c.Quiet[g].P99) + " -> " + millis(c.Fault[g].P99)
 			}
-			fmt.Fprintf(w, "%-42s %-9s %-21s %-21s %9s %6d %6s %6s %9s %9s  %s\n", title, kind, pair(groupCalls), pair(groupPing),
+			fmt.Fprintf(w, "%-42s %-9s %-21s %-21s %9s %6d %6s %6s %10s %9s  %s\n", title, kind, pair(groupCalls), pair(groupPing),
 				millis(max(c.Fault[groupCalls].Max, c.Fault[groupPing].Max)), c.Failed, lost(c.EventsLost, c.Events), lost(c.GuestsLost, c.Guests),
 				c.recovered(), c.memory(), c.Verdict())
 			title = ""
@@ -86,11 +87,13 @@ func lost(n, of int) string {
 
 // recovered is the time to recovery.
 func (c *Cell) recovered() string {
-	switch c.Recovery {
-	case -1:
-		return "not yet"
-	case -2:
+	switch {
+	case c.Recovery == -2:
 		return "-"
+	case c.Recovery == -1 && slices.ContainsFunc(c.Sick, func(s string) bool { return strings.Contains(s, "quarantined") }):
+		return "quarantine"
+	case c.Recovery == -1:
+		return "not yet"
 	}
 	return millis(c.Recovery)
 }
