@@ -22,10 +22,12 @@
   }
   // keyed makes the children of parent be one for each item, in order. Those that stay are changed and not replaced, so
   // that focus, selection and open details stay too.
+  const kept = new WeakMap();
   function keyed(parent, items, key, create, update) {
-    const have = parent.rows || (parent.rows = new Map());
+    if (!kept.has(parent)) kept.set(parent, new Map());
+    const have = kept.get(parent);
     const want = new Set();
-    let at = null;
+    let at = parent.tHead || null;
     for (const item of items) {
       const k = key(item);
       if (want.has(k)) continue;
@@ -305,7 +307,7 @@
     const q = new URLSearchParams();
     const f = $('filter').value.trim();
     if (f) q.set('q', f);
-    for (const [name, n] of shown) q.append('show', `${name}:${f ? Math.max(n, 100) : n}`);
+    for (const [name, n] of shown) q.append('show', `${name}:${f && n ? Math.max(n, 100) : n}`);
     if (points.length) q.set('since', points[points.length - 1].t);
     return q.toString();
   }
