@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"virtree/actors/internal/xmltree"
 	"virtree/wire/liberr"
 )
 
@@ -369,8 +370,6 @@ func (s structure) memoryDevice() (SysinfoBlock, bool) {
 	return b, true
 }
 
-var xmlEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&apos;", `"`, "&quot;")
-
 func formatSysinfo(blocks []SysinfoBlock) string {
 	var b strings.Builder
 	b.WriteString("<sysinfo type='smbios'>\n")
@@ -378,10 +377,10 @@ func formatSysinfo(blocks []SysinfoBlock) string {
 		fmt.Fprintf(&b, "  <%s>\n", block.Name)
 		for _, e := range block.Entries {
 			if e.Name == "" {
-				fmt.Fprintf(&b, "    <entry>%s</entry>\n", xmlEscapes.Replace(e.Value))
+				fmt.Fprintf(&b, "    <entry>%s</entry>\n", xmltree.Escape(e.Value))
 				continue
 			}
-			fmt.Fprintf(&b, "    <entry name='%s'>%s</entry>\n", e.Name, xmlEscapes.Replace(e.Value))
+			fmt.Fprintf(&b, "    <entry name='%s'>%s</entry>\n", e.Name, xmltree.Escape(e.Value))
 		}
 		fmt.Fprintf(&b, "  </%s>\n", block.Name)
 	}

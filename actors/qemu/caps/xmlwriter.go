@@ -3,6 +3,8 @@ package caps
 import (
 	"fmt"
 	"strings"
+
+	"virtree/actors/internal/xmltree"
 )
 
 // xmlWriter prints elements as libvirt does: two spaces a level, single quotes, an empty element closed in its tag.
@@ -44,10 +46,8 @@ func (w *xmlWriter) enum(name string, values []string) {
 	})
 }
 
-var xmlEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&apos;", `"`, "&quot;")
-
 // xmlText escapes a text or an attribute.
-func xmlText(s string) string { return xmlEscapes.Replace(s) }
+func xmlText(s string) string { return xmltree.Escape(s) }
 
 func yesNo(b bool) string {
 	if b {
