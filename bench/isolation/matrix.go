@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"os"
 	"slices"
 	"time"
 
@@ -179,4 +180,14 @@ func (r Row) has(kind lab.Kind) bool {
 		}
 	}
 	return false
+}
+
+// missing says why the fault cannot be made on this host, or "".
+func (r Row) missing() string {
+	if r.Outside == outHang {
+		if _, err := os.Stat("/dev/fuse"); err != nil {
+			return "needs FUSE"
+		}
+	}
+	return ""
 }

@@ -165,6 +165,10 @@ func Run(ctx context.Context, p Plan) (*Report, error) {
 	}
 	all := 0
 	for _, r := range p.Rows {
+		if why := r.missing(); why != "" {
+			rep.Skipped = append(rep.Skipped, r.Name+": "+why)
+			continue
+		}
 		res := &Result{Chapter: r.Chapter, About: r.About, Name: r.Name, Place: r.Place, Ends: r.Ends, Cells: map[lab.Kind]*Cell{}, row: r}
 		for _, w := range worlds {
 			if r.has(w.kind) {
