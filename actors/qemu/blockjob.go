@@ -263,7 +263,7 @@ type settled struct {
 
 func (d *domain) settledBlockJob(ctx actor.Context, job *blockJob, s *settled) {
 	delete(d.blockJobs, job.disk)
-	old := ""
+	var old libvirtxml.DomainDisk
 	def, err := d.live.Clone()
 	if err != nil {
 		d.answerBlockJob(job, err)
@@ -271,14 +271,14 @@ func (d *domain) settledBlockJob(ctx actor.Context, job *blockJob, s *settled) {
 	}
 	for i := range def.Devices.Disks {
 		if diskTarget(&def.Devices.Disks[i]) == job.disk {
-			old = diskPath(&def.Devices.Disks[i])
+			old = def.Devices.Disks[i]
 			def.Devices.Disks[i] = *s.disk
 		}
 	}
 	d.live = newDocument(def, &d.drv.xmlEnv)
 	d.saveStatus(ctx)
 	if s.ok && job.pivot {
-		d.pivotConfig(ctx, job.disk, old, s.disk)
+		d.pivotConfig(ctx, job.disk, &old, s.disk)
 	}
 	status := int32(virt.DomainBlockJobCompleted)
 	switch {
@@ -304,8 +304,9 @@ func (d *domain) answerBlockJob(job *blockJob, err error) {
 	job.waiting = nil
 }
 
-// pivotConfig lets the persistent definition follow a disk that went over to another image, if it named the old one.
-func (d *domain) pivotConfig(ctx actor.Context, target, old string, now *libvirtxml.DomainDisk) {
+// pivotConfig lets the persistent definition follow a disk that went over to another image, if it named the old one,
+// or the volume that this is.
+func (d *domain) pivotConfig(ctx actor.Context, target string, old, now *libvirtxml.DomainDisk) {
 	if d.config == nil {
 		return
 	}
@@ -316,7 +317,7 @@ func (d *domain) pivotConfig(ctx actor.Context, target, old string, now *libvirt
 	changed := false
 	for i := range def.Devices.Disks {
 		disk := &def.Devices.Disks[i]
-		if diskTarget(disk) != target || diskPath(disk) != old {
+		if diskTarget(disk) != target || diskPath(disk) != diskPath(old) && !sameVolume(disk.Source, old.Source) {
 			continue
 		}
 		disk.Source, disk.Encryption = configSource(now.Source), nil // what the new image is encrypted with stands in its source
