@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,54 +18,11 @@ import (
 	"virtree/actors/internal/await"
 	"virtree/actors/internal/branch"
 	"virtree/actors/internal/branchtest"
+	"virtree/actors/internal/nettest"
 	"virtree/wire/protocol"
 )
 
-// insideVariable in the environment tells that the tests run in namespaces of their own.
-const insideVariable = "VIRTREE_NWFILTER_TEST"
-
-// TestMain runs all tests in network and mount namespaces of their own: no bridge or rule of a test is ever seen by the
-// host, and all of them end with it.
-func TestMain(m *testing.M) {
-	if os.Getenv(insideVariable) != "" {
-		if err := furnish(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(m.Run())
-	}
-	if os.Geteuid() != 0 {
-		fmt.Println("only the tests that need no root")
-		os.Exit(m.Run())
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), insideVariable+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // the thread that is the parent must live
-	if cmd.Run() != nil {
-		os.Exit(1)
-	}
-}
-
-func furnish() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
-	}
-	if err := unix.Mount("sysfs", "/sys", "sysfs", 0, ""); err != nil {
-		return err
-	}
-	for _, scope := range []string{"default", "all"} { // links speak only when the test does
-		if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+scope+"/disable_ipv6", []byte("1"), 0); err != nil {
-			return err
-		}
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetUp(lo)
-}
+func TestMain(m *testing.M) { nettest.Main(m) }
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -106,9 +60,7 @@ type station struct {
 const owner = "<owner><name>vm</name><uuid>5c6d49af-b071-6127-b4ec-6f8ed4b55335</uuid></owner>"
 
 func newLab(t *testing.T) *lab {
-	if os.Getenv(insideVariable) == "" {
-		t.Skip("needs root, for namespaces of its own")
-	}
+	nettest.Need(t)
 	l := &lab{t: t, env: branchtest.Env(t), stations: map[string]*station{}}
 	off := false
 	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}, MulticastSnooping: &off}

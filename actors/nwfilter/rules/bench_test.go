@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"virtree/actors/internal/nettest"
+
 	"libvirt.org/go/libvirtxml"
 )
 
@@ -38,7 +40,7 @@ func portsOf(t testing.TB, doc string, ports int, shift int) (all []*Program) {
 // of processors, which others on the machine do not change as they do the clock; this is one thread's work but for the
 // collection of garbage.
 func TestFiftyPortsInASecond(t *testing.T) {
-	needRoot(t)
+	nettest.Need(t)
 	b := backend(t)
 	doc := many(500)
 	best := time.Hour
@@ -59,7 +61,7 @@ func TestFiftyPortsInASecond(t *testing.T) {
 }
 
 func BenchmarkApply(b *testing.B) {
-	needRoot(b)
+	nettest.Need(b)
 	back := backend(b)
 	doc := many(500)
 	for i := 0; b.Loop(); i++ {
@@ -71,7 +73,7 @@ func BenchmarkApply(b *testing.B) {
 
 // What is there already costs a look.
 func BenchmarkApplyTheSame(b *testing.B) {
-	needRoot(b)
+	nettest.Need(b)
 	back := backend(b)
 	programs := portsOf(b, many(500), 50, 0)
 	for b.Loop() {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"virtree/actors/internal/nettest"
+
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -278,7 +280,7 @@ func compileAndApply(t *testing.T, b Backend, rules string) (*Program, error) {
 }
 
 func TestBridgesThatHideTheirPackets(t *testing.T) {
-	needRoot(t)
+	nettest.Need(t)
 	const path = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 	was, err := os.ReadFile(path)
 	if err != nil {
@@ -404,7 +406,7 @@ func TestReplacingLeavesNoGap(t *testing.T) {
 
 // The kernel says what it can do; the log of a run then says what was tested.
 func TestAbilities(t *testing.T) {
-	needRoot(t)
+	nettest.Need(t)
 	able, err := probe()
 	if err != nil {
 		t.Fatal(err)

@@ -4,79 +4,18 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"os"
-	"os/exec"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
+
+	"virtree/actors/internal/nettest"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// insideVariable in the environment tells that the tests run in namespaces of their own.
-const insideVariable = "VIRTREE_NWFILTER_RULES_TEST"
-
-// TestMain runs the tests in network, mount and PID namespaces of their own: no bridge, rule or process of a test is seen
-// by the host, and all of them end with it. Frames are sent on one processor, which the fence of a lab relies on.
-func TestMain(m *testing.M) {
-	if os.Getenv(insideVariable) != "" {
-		if err := furnish(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(m.Run())
-	}
-	if os.Geteuid() != 0 || fuzzing() {
-		fmt.Println("only the tests that need no root")
-		os.Exit(m.Run())
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), insideVariable+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // the thread that is the parent must live
-	if err := cmd.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
-
-func fuzzing() bool {
-	for _, a := range os.Args {
-		if len(a) >= 11 && a[:11] == "-test.fuzz=" || a == "-test.fuzzworker" {
-			return true
-		}
-	}
-	return false
-}
-
-func furnish() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
-	}
-	if err := unix.Mount("sysfs", "/sys", "sysfs", 0, ""); err != nil {
-		return err
-	}
-	for _, path := range []string{"/proc/sys/net/ipv6/conf/default/disable_ipv6", "/proc/sys/net/ipv6/conf/all/disable_ipv6"} {
-		if err := os.WriteFile(path, []byte("1"), 0); err != nil {
-			return err
-		}
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetUp(lo)
-}
-
-func needRoot(t testing.TB) {
-	t.Helper()
-	if os.Getenv(insideVariable) == "" {
-		t.Skip("needs a network namespace, that is root")
-	}
-}
+// TestMain runs the tests in namespaces of their own. Frames are sent on one processor, which the fence of a lab relies on.
+func TestMain(m *testing.M) { nettest.Main(m) }
 
 // mac is the address of a guest.
 func mac(guest int) [6]byte { return [6]byte{0x52, 0x54, 0, 0, 0, byte(guest)} }
@@ -99,7 +38,7 @@ type guest struct {
 // newLab makes a bridge with so many ports. Its own address, for traffic with the host, is 10.0.0.254.
 func newLab(t testing.TB, ports int) *lab {
 	t.Helper()
-	needRoot(t)
+	nettest.Need(t)
 	runtime.LockOSThread()
 	var one unix.CPUSet
 	one.Set(firstCPU(t))

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"virtree/actors/internal/nettest"
+
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +25,7 @@ type reference struct {
 // startReference starts libvirtd with folders of its own over those of the host.
 func startReference(t testing.TB) *reference {
 	t.Helper()
-	needRoot(t)
+	nettest.Need(t)
 	for _, tool := range []string{"libvirtd", "virsh", "ebtables", "iptables", "ip6tables"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Fatalf("%s is needed: packages libvirt-daemon-system, libvirt-clients, ebtables, iptables", tool)

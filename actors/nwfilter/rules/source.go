@@ -80,37 +80,34 @@ func (s *source) add(a attribute, f *libvirtxml.NWFilterField) {
 // sourceOf finds the element of a rule. A rule without one matches every frame.
 func sourceOf(r *libvirtxml.NWFilterRule) *source {
 	s := &source{protocol: protoNone}
-	is := func(p *protocol, match, comment string) {
-		s.protocol, s.negated, s.comment = p, match == "no", comment
-	}
 	switch {
 	case r.MAC != nil:
-		is(protoMAC, r.MAC.Match, r.MAC.Comment)
+		s.is(protoMAC, r.MAC.Match, r.MAC.Comment)
 		s.mac(&r.MAC.NWFilterRuleCommonMAC)
 		s.add(aProtocolID, &r.MAC.ProtocolID)
 	case r.VLAN != nil:
-		is(protoVLAN, r.VLAN.Match, r.VLAN.Comment)
+		s.is(protoVLAN, r.VLAN.Match, r.VLAN.Comment)
 		s.mac(&r.VLAN.NWFilterRuleCommonMAC)
 		s.add(aVLANID, &r.VLAN.VLANID)
 		s.add(aEncap, &r.VLAN.EncapProtocol)
 	case r.STP != nil:
-		is(protoSTP, r.STP.Match.Str, r.STP.Comment)
+		s.is(protoSTP, r.STP.Match.Str, r.STP.Comment)
 		s.stp(r.STP)
 	case r.ARP != nil:
-		is(protoARP, r.ARP.Match, r.ARP.Comment)
+		s.is(protoARP, r.ARP.Match, r.ARP.Comment)
 		s.arp(r.ARP)
 	case r.RARP != nil:
-		is(protoRARP, r.RARP.Match, r.RARP.Comment)
+		s.is(protoRARP, r.RARP.Match, r.RARP.Comment)
 		s.arp((*libvirtxml.NWFilterRuleARP)(r.RARP))
 	case r.IP != nil:
-		is(protoIP, r.IP.Match, r.IP.Comment)
+		s.is(protoIP, r.IP.Match, r.IP.Comment)
 		s.mac(&r.IP.NWFilterRuleCommonMAC)
 		s.network(&r.IP.SrcIPAddr, &r.IP.SrcIPMask, &r.IP.DstIPAddr, &r.IP.DstIPMask)
 		s.add(aProtocol, &r.IP.Protocol)
 		s.ports(&r.IP.NWFilterRuleCommonPort)
 		s.add(aDSCP, &r.IP.DSCP)
 	case r.IPv6 != nil:
-		is(protoIPv6, r.IPv6.Match, r.IPv6.Comment)
+		s.is(protoIPv6, r.IPv6.Match, r.IPv6.Comment)
 		s.mac(&r.IPv6.NWFilterRuleCommonMAC)
 		s.network(&r.IPv6.SrcIPAddr, &r.IPv6.SrcIPMask, &r.IPv6.DstIPAddr, &r.IPv6.DstIPMask)
 		s.add(aProtocol, &r.IPv6.Protocol)
@@ -120,78 +117,67 @@ func sourceOf(r *libvirtxml.NWFilterRule) *source {
 		s.add(aCode, &r.IPv6.Code)
 		s.add(aCodeEnd, &r.IPv6.CodeEnd)
 	default:
-		s.aboveIP(r, is)
+		s.aboveIP(r)
 	}
 	return s
 }
 
+// is says which protocol's the element is.
+func (s *source) is(p *protocol, match, comment string) {
+	s.protocol, s.negated, s.comment = p, match == "no", comment
+}
+
 // aboveIP is sourceOf for the protocols of the net chains.
-func (s *source) aboveIP(r *libvirtxml.NWFilterRule, is func(*protocol, string, string)) {
+func (s *source) aboveIP(r *libvirtxml.NWFilterRule) {
+	is := func(p *protocol, match, comment string, ip *libvirtxml.NWFilterRuleCommonIP, ports *libvirtxml.NWFilterRuleCommonPort) {
+		s.is(p, match, comment)
+		s.ip(ip)
+		if ports != nil {
+			s.ports(ports)
+		}
+	}
 	switch {
 	case r.TCP != nil:
-		is(protoTCP, r.TCP.Match, r.TCP.Comment)
-		s.ip(&r.TCP.NWFilterRuleCommonIP)
-		s.ports(&r.TCP.NWFilterRuleCommonPort)
+		is(protoTCP, r.TCP.Match, r.TCP.Comment, &r.TCP.NWFilterRuleCommonIP, &r.TCP.NWFilterRuleCommonPort)
 		s.add(aOption, &r.TCP.Option)
 		s.add(aFlags, &r.TCP.Flags)
 	case r.UDP != nil:
-		is(protoUDP, r.UDP.Match, r.UDP.Comment)
-		s.ip(&r.UDP.NWFilterRuleCommonIP)
-		s.ports(&r.UDP.NWFilterRuleCommonPort)
+		is(protoUDP, r.UDP.Match, r.UDP.Comment, &r.UDP.NWFilterRuleCommonIP, &r.UDP.NWFilterRuleCommonPort)
 	case r.UDPLite != nil:
-		is(protoUDPLite, r.UDPLite.Match, r.UDPLite.Comment)
-		s.ip(&r.UDPLite.NWFilterRuleCommonIP)
+		is(protoUDPLite, r.UDPLite.Match, r.UDPLite.Comment, &r.UDPLite.NWFilterRuleCommonIP, nil)
 	case r.ESP != nil:
-		is(protoESP, r.ESP.Match, r.ESP.Comment)
-		s.ip(&r.ESP.NWFilterRuleCommonIP)
+		is(protoESP, r.ESP.Match, r.ESP.Comment, &r.ESP.NWFilterRuleCommonIP, nil)
 	case r.AH != nil:
-		is(protoAH, r.AH.Match, r.AH.Comment)
-		s.ip(&r.AH.NWFilterRuleCommonIP)
+		is(protoAH, r.AH.Match, r.AH.Comment, &r.AH.NWFilterRuleCommonIP, nil)
 	case r.SCTP != nil:
-		is(protoSCTP, r.SCTP.Match, r.SCTP.Comment)
-		s.ip(&r.SCTP.NWFilterRuleCommonIP)
-		s.ports(&r.SCTP.NWFilterRuleCommonPort)
+		is(protoSCTP, r.SCTP.Match, r.SCTP.Comment, &r.SCTP.NWFilterRuleCommonIP, &r.SCTP.NWFilterRuleCommonPort)
 	case r.ICMP != nil:
-		is(protoICMP, r.ICMP.Match, r.ICMP.Comment)
-		s.ip(&r.ICMP.NWFilterRuleCommonIP)
+		is(protoICMP, r.ICMP.Match, r.ICMP.Comment, &r.ICMP.NWFilterRuleCommonIP, nil)
 		s.add(aType, &r.ICMP.Type)
 		s.add(aCode, &r.ICMP.Code)
 	case r.All != nil:
-		is(protoAll, r.All.Match, r.All.Comment)
-		s.ip(&r.All.NWFilterRuleCommonIP)
+		is(protoAll, r.All.Match, r.All.Comment, &r.All.NWFilterRuleCommonIP, nil)
 	case r.IGMP != nil:
-		is(protoIGMP, r.IGMP.Match, r.IGMP.Comment)
-		s.ip(&r.IGMP.NWFilterRuleCommonIP)
+		is(protoIGMP, r.IGMP.Match, r.IGMP.Comment, &r.IGMP.NWFilterRuleCommonIP, nil)
 	case r.TCPIPv6 != nil:
-		is(protoTCP6, r.TCPIPv6.Match, r.TCPIPv6.Comment)
-		s.ip(&r.TCPIPv6.NWFilterRuleCommonIP)
-		s.ports(&r.TCPIPv6.NWFilterRuleCommonPort)
+		is(protoTCP6, r.TCPIPv6.Match, r.TCPIPv6.Comment, &r.TCPIPv6.NWFilterRuleCommonIP, &r.TCPIPv6.NWFilterRuleCommonPort)
 		s.add(aOption, &r.TCPIPv6.Option)
 	case r.UDPIPv6 != nil:
-		is(protoUDP6, r.UDPIPv6.Match, r.UDPIPv6.Comment)
-		s.ip(&r.UDPIPv6.NWFilterRuleCommonIP)
-		s.ports(&r.UDPIPv6.NWFilterRuleCommonPort)
+		is(protoUDP6, r.UDPIPv6.Match, r.UDPIPv6.Comment, &r.UDPIPv6.NWFilterRuleCommonIP, &r.UDPIPv6.NWFilterRuleCommonPort)
 	case r.UDPLiteIPv6 != nil:
-		is(protoUDPLite6, r.UDPLiteIPv6.Match, r.UDPLiteIPv6.Comment)
-		s.ip(&r.UDPLiteIPv6.NWFilterRuleCommonIP)
+		is(protoUDPLite6, r.UDPLiteIPv6.Match, r.UDPLiteIPv6.Comment, &r.UDPLiteIPv6.NWFilterRuleCommonIP, nil)
 	case r.ESPIPv6 != nil:
-		is(protoESP6, r.ESPIPv6.Match, r.ESPIPv6.Comment)
-		s.ip(&r.ESPIPv6.NWFilterRuleCommonIP)
+		is(protoESP6, r.ESPIPv6.Match, r.ESPIPv6.Comment, &r.ESPIPv6.NWFilterRuleCommonIP, nil)
 	case r.AHIPv6 != nil:
-		is(protoAH6, r.AHIPv6.Match, r.AHIPv6.Comment)
-		s.ip(&r.AHIPv6.NWFilterRuleCommonIP)
+		is(protoAH6, r.AHIPv6.Match, r.AHIPv6.Comment, &r.AHIPv6.NWFilterRuleCommonIP, nil)
 	case r.SCTPIPv6 != nil:
-		is(protoSCTP6, r.SCTPIPv6.Match, r.SCTPIPv6.Comment)
-		s.ip(&r.SCTPIPv6.NWFilterRuleCommonIP)
-		s.ports(&r.SCTPIPv6.NWFilterRuleCommonPort)
+		is(protoSCTP6, r.SCTPIPv6.Match, r.SCTPIPv6.Comment, &r.SCTPIPv6.NWFilterRuleCommonIP, &r.SCTPIPv6.NWFilterRuleCommonPort)
 	case r.ICMPv6 != nil:
-		is(protoICMPv6, r.ICMPv6.Match, r.ICMPv6.Comment)
-		s.ip(&r.ICMPv6.NWFilterRuleCommonIP)
+		is(protoICMPv6, r.ICMPv6.Match, r.ICMPv6.Comment, &r.ICMPv6.NWFilterRuleCommonIP, nil)
 		s.add(aType, &r.ICMPv6.Type)
 		s.add(aCode, &r.ICMPv6.Code)
 	case r.AllIPv6 != nil:
-		is(protoAll6, r.AllIPv6.Match, r.AllIPv6.Comment)
-		s.ip(&r.AllIPv6.NWFilterRuleCommonIP)
+		is(protoAll6, r.AllIPv6.Match, r.AllIPv6.Comment, &r.AllIPv6.NWFilterRuleCommonIP, nil)
 	}
 }
 
