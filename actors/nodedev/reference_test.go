@@ -43,6 +43,7 @@ func reference(t *testing.T, h host, script string) string {
 const referenceScript = `
 dir=$1 fake=$2
 mount -t proc proc /proc
+mount -t tmpfs none /run
 mkdir -p $dir/run $dir/etc $dir/lib $dir/log $dir/cache $dir/mdev/scripts.d/callouts $dir/mdev/scripts.d/notifiers /run/libvirt /run/udev/data /etc/mdevctl.d
 mount --bind $dir/run /run/libvirt
 mount --bind $dir/etc /etc/libvirt
