@@ -17,7 +17,7 @@ DAEMONS := libvirtd virtqemud virtproxyd virtnetworkd virtstoraged virtnwfilterd
 # Debian packages by purpose. The reference daemon, libvirtd, is only for tests.
 RUN_PACKAGES  := qemu-system-x86 qemu-utils ovmf libvirt-clients cpio lz4 xz-utils zstd iproute2 util-linux
 TEST_PACKAGES := $(RUN_PACKAGES) gcc libc6-dev libvirt-daemon-system python3-libvirt bsdutils \
-                 procps tshark libvirt-wireshark dnsmasq-base iptables dbus libnss-libvirt isc-dhcp-client swtpm iputils-ping virtinst \
+                 procps tshark libvirt-wireshark dnsmasq-base iptables dbus libnss-libvirt isc-dhcp-client swtpm swtpm-tools openssl iputils-ping virtinst \
                  nftables busybox libvirt-daemon-config-nwfilter parted lvm2 e2fsprogs chromium-headless-shell prometheus mdevctl pci.ids usb.ids libxml2-utils
 STATICCHECK   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
