@@ -97,6 +97,9 @@ func TestThePageInABrowser(t *testing.T) {
 				t.Errorf("on a narrow screen the page is %s wide", wide)
 			}
 
+			h.mustRun("release", "sick")
+			b.sees("the end of the quarantine", `document.getElementById('quarantine-box').hidden && `+row("sick")+`?.textContent.includes('running')`)
+
 			// By keyboard: / leads to the filter, and Enter closes a branch.
 			b.call("Input.dispatchKeyEvent", map[string]any{"type": "keyDown", "key": "/", "text": "/"}, nil)
 			b.call("Input.insertText", map[string]any{"text": "well"}, nil)
