@@ -256,9 +256,9 @@ func (f *fakeBranch) Receive(ctx actor.Context) {
 
 func (f *fakeBranch) call(ctx actor.Context, r *call.Request) {
 	if args := f.args.Load(); args != nil {
-		said := *r.Call
-		said.Args = slices.Clone(said.Args) // the client's again after the answer
-		*args <- &said
+		*args <- &call.Call{ // the arguments are the client's again after the answer
+			Proc: r.Proc, Serial: r.Serial, Args: slices.Clone(r.Args), Caller: r.Caller, Deadline: r.Deadline, FDs: r.FDs,
+		}
 	}
 	switch r.Proc {
 	case protocol.DomainLookupByName.Procedure:

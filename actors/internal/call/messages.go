@@ -1,6 +1,7 @@
 package call
 
 import (
+	"sync/atomic"
 	"time"
 
 	"virtree/wire/liberr"
@@ -34,7 +35,12 @@ type Call struct {
 	Caller   *Caller
 	Deadline time.Time // zero: as long as libvirt would wait
 	FDs      []int
+
+	answered atomic.Bool
 }
+
+// settle gives the right to answer, once: to its server, or to whoever answers in its place.
+func (c *Call) settle() bool { return c.answered.CompareAndSwap(false, true) }
 
 // RequestSerial lets remoting fail the call when the link to its server is lost.
 func (c *Call) RequestSerial() uint64 { return c.Serial }
@@ -45,16 +51,25 @@ func (c *Call) Descriptors() []int { return c.FDs }
 // SetDescriptors puts received descriptors in place.
 func (c *Call) SetDescriptors(fds []int) { c.FDs = fds }
 
-// Refuse makes the reply to a call that could not be delivered, and frees its descriptors.
+// Refuse makes the reply to a call that could not be delivered, and frees its descriptors. It is nil when the call has its
+// answer.
 func (c *Call) Refuse(err *liberr.Error) any {
+	if !c.settle() {
+		return nil
+	}
 	CloseFDs(c.FDs)
 	c.FDs = nil
 	return &Reply{Serial: c.Serial, Err: err}
 }
 
 // Overdue makes the reply to a call that an actor holds which does not come back. That one may still use the call, and owns
-// its descriptors.
-func (c *Call) Overdue(err *liberr.Error) any { return &Reply{Serial: c.Serial, Err: err} }
+// its descriptors. It is nil when the call has its answer.
+func (c *Call) Overdue(err *liberr.Error) any {
+	if !c.settle() {
+		return nil
+	}
+	return &Reply{Serial: c.Serial, Err: err}
+}
 
 // Reply answers a Call: Ret or Err, never both. A good reply to a stream procedure carries Stream.
 type Reply struct {

@@ -17,12 +17,11 @@ import (
 // Fail; later answers are dropped. It may be answered from any goroutine, so a job may hold it.
 type Request struct {
 	*Call
-	to       *actor.PID
-	system   *actor.ActorSystem
-	by       *actor.PID // its server
-	open     *Open      // where its server lists it until it is answered; may be nil
-	owed     atomic.Bool
-	answered atomic.Bool
+	to     *actor.PID
+	system *actor.ActorSystem
+	by     *actor.PID // its server
+	open   *Open      // where its server lists it until it is answered; may be nil
+	owed   atomic.Bool
 }
 
 // NewRequest wraps the call that ctx is receiving.
@@ -39,9 +38,6 @@ func (r *Request) owe() {
 	kit.Owe(r.system, r.by.Id, r)
 }
 
-// For is the call, which the watchdog answers if the server never comes back to it.
-func (r *Request) For() any { return r.Call }
-
 // Reply answers with a result; nil for procedures that have none.
 func (r *Request) Reply(ret protocol.Encoder) {
 	var b []byte
@@ -53,15 +49,16 @@ func (r *Request) Reply(ret protocol.Encoder) {
 
 // ReplyRaw answers with a reply that may carry descriptors or a stream.
 func (r *Request) ReplyRaw(reply *Reply) {
-	if !r.answered.CompareAndSwap(false, true) {
-		reply.Discard()
-		return
-	}
+	first := r.settle()
 	if r.open != nil {
 		r.open.leave(r)
 	}
 	if r.owed.Load() {
 		kit.Settle(r.system, r.by.Id, r)
+	}
+	if !first {
+		reply.Discard()
+		return
 	}
 	reply.Serial = r.Serial
 	if r.to != nil {

@@ -12,12 +12,13 @@ import (
 )
 
 // Answerable is a request that can make the reply that says it failed. It also gives back what the request owns
-// (descriptors). Refuse is called at most once, by whoever could not deliver or finish the request.
+// (descriptors). Whoever could not deliver or finish the request calls Refuse; nil means that it has its answer.
 type Answerable interface {
 	Refuse(err *liberr.Error) (reply any)
 }
 
-// Held is a request that can be answered for while an actor which does not come back may still use all that it holds.
+// Held is a request that can be answered for while an actor which does not come back may still use all that it holds. nil
+// means that it has its answer.
 type Held interface {
 	Overdue(err *liberr.Error) (reply any)
 }
@@ -63,13 +64,15 @@ func overdue(msg any) *liberr.Error {
 }
 
 // answerHeld answers for the message in the hands of an actor that was given up, and touches nothing of it.
-func answerHeld(system *actor.ActorSystem, self, sender *actor.PID, msg any) {
-	if d := debtsOf(system); sender == nil || d != nil && d.answered(self.Id, msg) {
+func answerHeld(system *actor.ActorSystem, sender *actor.PID, msg any) {
+	if sender == nil {
 		return
 	}
 	switch m := msg.(type) {
 	case Held:
-		system.Root.Send(sender, m.Overdue(overdue(m)))
+		if reply := m.Overdue(overdue(m)); reply != nil {
+			system.Root.Send(sender, reply)
+		}
 	case interface{ RequestSerial() uint64 }:
 		system.Root.Send(sender, &Failed{Serial: m.RequestSerial(), Err: overdue(m)})
 	}
@@ -78,7 +81,7 @@ func answerHeld(system *actor.ActorSystem, self, sender *actor.PID, msg any) {
 // refused is the mailbox's Answerer.
 func refused(system *actor.ActorSystem, self, sender *actor.PID, msg any, why mailbox.Reason) {
 	if why == mailbox.InHand {
-		answerHeld(system, self, sender, msg)
+		answerHeld(system, sender, msg)
 		return
 	}
 	if lifecycle(msg) {

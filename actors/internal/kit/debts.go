@@ -1,8 +1,6 @@
 package kit
 
 import (
-	"reflect"
-	"slices"
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -15,16 +13,14 @@ import (
 // a message, somebody else must give it. All methods may be called from any goroutine; a debt that was settled in
 // the meantime is not failed again.
 type Debt interface {
-	For() any            // the message that asked
 	From() liberr.Domain // of the error
 	Fail(err error)
 }
 
 // debts lists, by actor, what is owed. It is there for the watchdog alone: an actor that ends settles its own.
 type debts struct {
-	mu     sync.Mutex
-	open   map[string]map[Debt]struct{}
-	failed map[string][]any // messages that were answered for, while their actor is being given up
+	mu   sync.Mutex
+	open map[string]map[Debt]struct{}
 }
 
 var debtsID = extensions.NextExtensionID()
@@ -64,31 +60,13 @@ func Settle(system *actor.ActorSystem, actor string, debt Debt) {
 	}
 }
 
-// giveUp answers all that an actor owes and calls abandon, which is not to answer the same again.
-func (d *debts) giveUp(actor string, abandon func() bool) bool {
+// fail answers all that an actor owes.
+func (d *debts) fail(actor string) {
 	d.mu.Lock()
 	owed := d.open[actor]
 	delete(d.open, actor)
-	for debt := range owed {
-		d.failed[actor] = append(d.failed[actor], debt.For())
-	}
 	d.mu.Unlock()
 	for debt := range owed {
 		debt.Fail(overdue(debt))
 	}
-	ok := abandon()
-	d.mu.Lock()
-	delete(d.failed, actor)
-	d.mu.Unlock()
-	return ok
-}
-
-// answered tells whether giveUp has just answered the message.
-func (d *debts) answered(actor string, msg any) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.failed[actor]) == 0 || !reflect.TypeOf(msg).Comparable() {
-		return false
-	}
-	return slices.Contains(d.failed[actor], msg)
 }

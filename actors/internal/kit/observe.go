@@ -42,9 +42,10 @@ func (o observer) Jobs() []supervisors.JobInfo { return jobsOf(o.system).all() }
 
 func (o observer) Abandon(id string) bool {
 	m := mailbox.RegistryOf(o.system).Find(id)
-	if m == nil || !debtsOf(o.system).giveUp(id, m.Abandon) {
+	if m == nil || !m.Abandon() {
 		return false
 	}
+	debtsOf(o.system).fail(id)
 	for _, r := range jobsOf(o.system).of(id) { // nobody will take their results
 		r.Cancel(ErrActorGone)
 	}

@@ -24,9 +24,6 @@ type stashed struct {
 	taken  atomic.Bool
 }
 
-// For is the message.
-func (s *stashed) For() any { return s.msg }
-
 // From is the domain of the error, if the message has one.
 func (s *stashed) From() liberr.Domain {
 	if m, ok := s.msg.(interface{ From() liberr.Domain }); ok {

@@ -24,7 +24,7 @@ func NewSystem(address string, logger zerolog.Logger) *actor.ActorSystem {
 	}
 	mailbox.Attach(system)
 	system.Extensions.Register(&jobRegistry{live: make(map[*Running]struct{})})
-	system.Extensions.Register(&debts{open: map[string]map[Debt]struct{}{}, failed: map[string][]any{}})
+	system.Extensions.Register(&debts{open: map[string]map[Debt]struct{}{}})
 	system.EventStream.Subscribe(func(event any) { deadLetter(system, event) })
 	return system
 }
