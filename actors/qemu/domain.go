@@ -70,6 +70,7 @@ type instance struct {
 	agent         *agent.Client // nil until the guest agent is first spoken to
 	dir           string        // libDir
 	ending        bool          // a job is taking it down
+	brokeAt       time.Time     // when its monitor was last given up
 	quiet         bool          // its end is no shutdown: the guest lives on in an image
 	started       bool          // the start was applied; before that events are kept
 	early         []qmp.Event
@@ -255,9 +256,12 @@ func (d *domain) turn(ctx actor.Context, t trigger, reason, detail int32) {
 func (d *domain) monitorError(err error) error {
 	var own *liberr.Error
 	var qe *qmp.Error
+	var garbage *qmp.ProtocolError
 	switch {
 	case errors.As(err, &own):
 		return err
+	case errors.As(err, &garbage):
+		return liberr.New(liberr.FromQemu, liberr.InternalError, "cannot parse json %s: %s", garbage.Line, garbage.What).WithCause(err)
 	case errors.As(err, &qe):
 		return liberr.New(liberr.FromQemu, liberr.InternalError, "unable to execute QEMU command '%s': %s", qe.Command, qe.Desc).WithCause(err)
 	case errors.Is(err, qmp.ErrClosed):

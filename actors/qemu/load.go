@@ -284,7 +284,7 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 		d.end(ctx, nil, true, virt.DomainShutoffShutdown, false)
 	}
 	if a.mon == nil {
-		d.reconnect(ctx)
+		d.reconnect(ctx, 0)
 	} else {
 		d.reviewDevices(ctx)
 		d.reviewBlockJobs(ctx)
@@ -293,33 +293,34 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 	d.stash.Release(ctx)
 }
 
-// reconnect keeps trying to reach a QEMU that did not answer when it was adopted.
-func (d *domain) reconnect(ctx actor.Context) {
+// reconnect keeps trying to reach the monitor of a QEMU that does not answer.
+func (d *domain) reconnect(ctx actor.Context, wait time.Duration) {
 	run := d.run
 	path, h := run.dir+"/monitor.sock", monitorHandler(ctx.ActorSystem(), ctx.Self(), run.serial)
 	d.aside(ctx, &task{
 		name: "reconnect the monitor",
 		run: func(jc context.Context, _ *kit.Undo) (any, error) {
 			for {
+				select {
+				case <-jc.Done():
+					return nil, jc.Err()
+				case <-time.After(wait): // no event tells that a socket is listened on again
+				}
+				wait = reconnectPause
 				short, cancel := context.WithTimeout(jc, monitorTimeout)
-				mon, err := qmp.Dial(short, path, h)
+				out, err := tryMonitor(short, path, h)
 				cancel()
 				if err == nil {
-					return mon, nil
+					return out, nil
 				}
 				if !run.proc.Alive() || jc.Err() != nil {
 					return nil, err
 				}
-				select {
-				case <-jc.Done():
-					return nil, jc.Err()
-				case <-time.After(time.Second): // no event tells that a socket is listened on again
-				}
 			}
 		},
-		discard: func(out any) { _ = out.(*qmp.Client).Close() },
+		discard: func(out any) { _ = out.(*reconnected).mon.Close() },
 		apply: func(d *domain, ctx actor.Context, out any) (protocol.Encoder, error) {
-			mon := out.(*qmp.Client)
+			mon := out.(*reconnected).mon
 			if d.run != run || run.ending {
 				_ = mon.Close()
 				return nil, nil
@@ -327,6 +328,7 @@ func (d *domain) reconnect(ctx actor.Context) {
 			run.mon = mon
 			d.drv.monitors.put(d.uuid, mon)
 			d.log.Info().Msg("QEMU answers again")
+			d.heardAgain(ctx, out.(*reconnected).status)
 			d.reviewDevices(ctx)
 			d.reviewBlockJobs(ctx)
 			return nil, nil

@@ -13,6 +13,7 @@ import (
 	"virtree/actors/internal/call"
 	"virtree/actors/internal/kit"
 	"virtree/actors/qemu/command"
+	"virtree/actors/qemu/qmp"
 	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
@@ -175,10 +176,15 @@ func (d *domain) watchProcess(ctx actor.Context) {
 }
 
 // monitorLost is the end of QEMU, announced by its monitor or by the kernel: the first of the two counts.
-// One that lives on without a monitor cannot be managed any more and is taken down, as libvirt does.
+// One that hangs up and lives on cannot be managed any more and is taken down, as libvirt does.
 func (d *domain) monitorLost(ctx actor.Context, m *monitorLost) {
 	run := d.run
 	if run == nil || run.serial != m.run || !run.started || run.ending {
+		return
+	}
+	var garbage *qmp.ProtocolError
+	if errors.As(m.err, &garbage) && run.proc.Alive() {
+		d.monitorBroken(ctx, m.err)
 		return
 	}
 	reason, _ := d.life.endOf()
