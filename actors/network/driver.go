@@ -2,10 +2,12 @@ package network
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -33,8 +35,9 @@ type driver struct {
 // shared is what the branch and its networks have in common. It is constant.
 type shared struct {
 	env      *branch.Env
-	sys      string   // root of sysfs
-	firewall firewall // set when the driver loads, before there is any network
+	sys      string    // root of sysfs
+	firewall firewall  // set when the driver loads, before there is any network
+	tidied   sync.Once // not when the actor is restarted: its last life's jobs may be writing
 }
 
 // entry is one network as the index knows it.
@@ -329,6 +332,11 @@ func (s *shared) prepare() error {
 		if err := os.MkdirAll(dir.path, dir.mode); err != nil {
 			return err
 		}
+	}
+	var err error
+	s.tidied.Do(func() { err = errors.Join(disk.Tidy(p.DriverConfig("network")), disk.Tidy(p.DriverRun("network"))) })
+	if err != nil {
+		return err
 	}
 	exe, err := os.Executable()
 	if err != nil {

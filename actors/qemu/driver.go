@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -238,7 +239,9 @@ func (s *shared) prepare() error {
 			return err
 		}
 	}
-	return nil
+	var err error
+	s.tidied.Do(func() { err = errors.Join(disk.Tidy(p.DriverConfig("qemu")), disk.Tidy(p.DriverRun("qemu"))) })
+	return err
 }
 
 // scan reads the folders of definitions and of status files.

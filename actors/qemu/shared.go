@@ -37,6 +37,7 @@ type shared struct {
 	sampler  sampler
 	monitors monitors
 	guest    guestUser // whom guests run as; set before the first domain is loaded
+	tidied   sync.Once // not when the actor is restarted: its last life's jobs may be writing
 	hostOnce sync.Once // guards hostID, which jobs of several callers may want at once
 	hostID   string
 }
