@@ -70,6 +70,9 @@ func (d *domain) undefine(ctx actor.Context, r *call.Request, flags uint32) erro
 	if flags&virt.DomainUndefineNVRAM != 0 && flags&virt.DomainUndefineKeepNVRAM != 0 {
 		return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "cannot both keep and delete nvram")
 	}
+	if flags&virt.DomainUndefineTPM != 0 && flags&virt.DomainUndefineKeepTPM != 0 {
+		return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "cannot both keep and delete TPM")
+	}
 	if d.config == nil {
 		return liberr.New(liberr.FromQemu, liberr.OperationInvalid, "cannot undefine transient domain")
 	}
@@ -84,13 +87,22 @@ func (d *domain) undefine(ctx actor.Context, r *call.Request, flags uint32) erro
 	if err != nil {
 		return err
 	}
-	drv, name := d.drv, d.name
+	drv, name, uuid := d.drv, d.name, d.uuid.String()
 	image := ""
 	if d.saved {
 		image = drv.savePath(name)
 	}
+	tpm := false
 	d.start(ctx, &task{
 		kind: jobModify, req: r,
+		begin: func(d *domain, _ actor.Context) error {
+			if d.config == nil || d.active() {
+				return nil // what a run uses goes with the run
+			}
+			def, err := d.config.Def()
+			tpm = err == nil && forgetsTPM(def, flags)
+			return err
+		},
 		run: func(context.Context, *kit.Undo) (any, error) {
 			for _, path := range []string{image, nvram} {
 				if path == "" {
@@ -105,6 +117,9 @@ func (d *domain) undefine(ctx actor.Context, r *call.Request, flags uint32) erro
 			}
 			if err := drv.dropConfig(name); err != nil {
 				return nil, liberr.System(liberr.FromDomain, err, "cannot remove config %s", drv.configPath(name))
+			}
+			if tpm {
+				drv.dropTPM(uuid)
 			}
 			return nil, nil
 		},

@@ -142,7 +142,7 @@ func TestATPMIsEncryptedWithASecret(t *testing.T) {
 	const id = "33333333-aaaa-4333-8333-333333333333"
 	doc := `<domain type='qemu'><name>tpm</name><uuid>` + id + `</uuid><memory unit='MiB'>32</memory><os><type arch='x86_64' machine='q35'>hvm</type></os>
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
-<tpm model='tpm-crb'><backend type='emulator' version='2.0'><encryption secret='` + tpmSecret + `'/></backend></tpm></devices></domain>`
+<tpm model='tpm-crb'><backend type='emulator' version='2.0' persistent_state='yes'><encryption secret='` + tpmSecret + `'/></backend></tpm></devices></domain>`
 	dom := g.start(doc, virt.DomainStartPaused)
 	pid, err := os.ReadFile(filepath.Join(g.env, "swtpm", "tpm-swtpm.pid"))
 	if err != nil {

@@ -342,6 +342,7 @@ func (d *domain) diedAway(ctx actor.Context) {
 	run.ending = true
 	leftovers := d.leftovers()
 	d.aside(ctx, &task{name: "clean up", run: func(context.Context, *kit.Undo) (any, error) {
+		leftovers.forget()
 		leftovers.clean(false)
 		return nil, nil
 	}, apply: func(d *domain, ctx actor.Context, _ any) (protocol.Encoder, error) {

@@ -51,6 +51,7 @@ func (d *domain) end(ctx actor.Context, r *call.Request, force bool, reason int3
 				}
 				return nil, err
 			}
+			leftovers.forget()
 			leftovers.clean(removeLog)
 			return nil, nil
 		},
@@ -115,6 +116,7 @@ type leftovers struct {
 	nics   []libvirtxml.DomainInterface
 	given  []libvirtxml.DomainHostdev // devices of the host
 	log    string
+	tpm    bool // its state goes, unless the domain is defined
 }
 
 // leftovers lists what the current run has on the host.
@@ -130,11 +132,20 @@ func (d *domain) leftovers() *leftovers {
 		l.ports = displayPorts(def)
 		l.nics = def.Devices.Interfaces
 		l.given = def.Devices.Hostdevs
+		l.tpm = forgetsTPM(def, 0)
 		if !d.drv.guest.self() && relabels(def) {
 			l.files = guestFiles(def)
 		}
 	}
 	return l
+}
+
+// forget removes what is kept from run to run, of a domain of which this was the last.
+func (l *leftovers) forget() {
+	if l.tpm {
+		stopTPM(l.drv, l.name)
+		l.drv.dropTransientTPM(l.name, l.holder)
+	}
 }
 
 // clean removes it all. What cannot be removed does no harm to the next start, which removes it again.

@@ -22,6 +22,7 @@ import (
 // emulators starts the helpers a guest needs beside QEMU: the TPM emulator.
 func (p *launchPlan) emulators(ctx context.Context, undo *kit.Undo) error {
 	p.rt.TPMs = map[string]command.TPM{}
+	p.forgetIfNotStarted(undo)
 	for i := range p.def.Devices.TPMs {
 		t := &p.def.Devices.TPMs[i]
 		if t.Backend == nil || t.Backend.Emulator == nil || t.Alias == nil {
@@ -38,15 +39,6 @@ func (p *launchPlan) emulators(ctx context.Context, undo *kit.Undo) error {
 
 // tpmRun is where the TPM emulators of running guests have their sockets and pid files.
 func (s *shared) tpmRun() string { return filepath.Join(s.env.Paths.DriverRun("qemu"), "swtpm") }
-
-// tpmState is where a domain's TPM keeps its secrets, for as long as the domain is defined.
-func (s *shared) tpmState(uuid, version string) string {
-	dir := "tpm1.2"
-	if version == "2.0" {
-		dir = "tpm2"
-	}
-	return filepath.Join(s.env.Paths.State(), "swtpm", uuid, dir)
-}
 
 // startTPM makes the state of a new TPM and starts swtpm on it. It ends by itself when QEMU hangs up.
 func (p *launchPlan) startTPM(ctx context.Context, t *libvirtxml.DomainTPM, undo *kit.Undo) (string, error) {
