@@ -38,7 +38,9 @@ const waitingRoom = 16
 // Serve accepts until the listener is closed and passes each connection to the server's actor. It runs in
 // a goroutine of its own, and starts one more for each TLS handshake.
 func Serve(root *actor.RootContext, to *actor.PID, l *sockets.Listener, conf *Config) error {
+	var row arrivals
 	for {
+		row.pause()
 		conf.seats <- struct{}{}
 		conn, err := acceptNext(l, conf)
 		if err != nil {

@@ -112,6 +112,7 @@ func (c *client) Receive(ctx actor.Context) {
 	case *resubscribe:
 		c.resubscribe(ctx)
 	case *drained:
+		c.gate.setUnread(false)
 		c.goOn(ctx)
 	case *tick:
 		c.ping(ctx)

@@ -29,6 +29,9 @@ func (c *client) packet(ctx actor.Context, p *rpc.Packet) {
 	case rpc.Call, rpc.CallWithFDs:
 		p.Since = time.Now()
 		if !c.ready() || len(c.backlog) > 0 {
+			if len(c.backlog) == unreadFew/2 && c.conn.Congested() { // drained ends it, which comes later than this
+				c.gate.setUnread(true)
+			}
 			c.backlog = append(c.backlog, p) // the gate holds the reader before these are too many
 			return
 		}

@@ -3,7 +3,6 @@ package client
 import (
 	"errors"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,13 +31,17 @@ type gate struct {
 	slow    bool // stream rose above streamHigh and is not yet down at streamLow
 	limit   int  // of held, without stream
 	many    int  // limit of packets
+	unread  bool // the client leaves its replies unread
 	closed  bool
 }
 
 // Data that a stream's descriptor takes more slowly than the client sends it is held up between these marks, in bytes. A
 // descriptor that takes nothing at all slows the reader down to a packet in each streamPause, so that pings are answered and
 // calls are served until streamMost is reached.
+//
+// Of a client that leaves its replies unread so few packets are taken as unreadFew says: the others stay in its socket.
 const (
+	unreadFew   = 64
 	streamMost  = 64 << 20
 	streamHigh  = 4 << 20
 	streamLow   = 2 << 20
@@ -61,7 +64,18 @@ func (g *gate) enter(n int) {
 
 // over tells whether too much is held. Call with mu held.
 func (g *gate) over() bool {
-	return g.held-g.stream > g.limit || g.stream > streamMost || g.packets > g.many
+	return g.held-g.stream > g.limit || g.stream > streamMost || g.packets > g.many || g.unread && g.packets > unreadFew
+}
+
+// setUnread tells whether the client leaves its replies unread.
+func (g *gate) setUnread(on bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	was := g.over()
+	g.unread = on
+	if was && !g.over() {
+		g.free.Broadcast()
+	}
 }
 
 // wait returns when what is held is within the limits, and those of streams below theirs or the pause is over.
@@ -145,8 +159,8 @@ type reader struct {
 	gate *gate
 	host *dispatch.Host
 
-	give  atomic.Bool // the connection is to be given away
-	batch bool        // many calls at once are under way; the reading goroutine's own
+	give atomic.Bool // the connection is to be given away
+	turn turn        // the reading goroutine's own
 }
 
 // detached is a connection that this process does not read any more.
@@ -192,8 +206,9 @@ func (r *reader) run() {
 			r.host.Close()
 			return
 		}
-		if r.conn.PacketBuffered() {
-			r.beginBatch()
+		if r.turn.crowding(r.conn) {
+			r.turn.begin()
+			r.conn.Cork() // the replies leave together
 		}
 		r.host.Open()
 		r.deliver(p)
@@ -217,24 +232,10 @@ func (r *reader) run() {
 	}
 }
 
-// crowdSeats are for connections that have sent several calls at once. They work only while they have one of these, which
-// leaves a processor to clients that call now and then, where there is more than one: a dozen that never pause would otherwise
-// keep all of them busy, for 10 ms each in turn.
-var crowdSeats = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
-
-// beginBatch waits for a seat. The replies to a batch leave together.
-func (r *reader) beginBatch() {
-	crowdSeats <- struct{}{}
-	r.batch = true
-	r.conn.Cork()
-}
-
 func (r *reader) endBatch() {
-	if r.batch {
-		r.batch = false
-		<-crowdSeats
+	if r.turn.on {
 		r.conn.Uncork()
-		runtime.Gosched()
+		r.turn.end()
 	}
 }
 

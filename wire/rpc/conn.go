@@ -106,6 +106,9 @@ func rawSocket(nc net.Conn) *socket {
 // io.EOF means that the peer closed between two packets. After a timeout by
 // SetReadDeadline reading may go on; after any other error it may not.
 func (c *Conn) ReadPacket() (*Packet, error) {
+	if s := c.wr.sock; s != nil {
+		s.waited = false
+	}
 	for {
 		p, err := c.rd.next()
 		if err != nil {
@@ -143,6 +146,10 @@ func (c *Conn) ReadPacket() (*Packet, error) {
 // PacketBuffered reports that ReadPacket will return without waiting for the peer:
 // for batching, to be asked by the reading goroutine.
 func (c *Conn) PacketBuffered() bool { return c.rd.complete() }
+
+// Waited reports whether the last ReadPacket had to wait for the peer, as it has to for one that reads an answer before it
+// asks again. Of a connection that is no plain socket nobody knows: true. For the reading goroutine.
+func (c *Conn) Waited() bool { return c.wr.sock == nil || c.wr.sock.waited }
 
 // Send queues one packet with an encoded payload, which it copies. Descriptors
 // are passed on and closed by the Conn, whatever Send returns; h.Type must be one of the

@@ -17,8 +17,9 @@ type socket struct {
 	raw  syscall.RawConn
 	unix bool
 
-	in  transfer // used by the reading goroutine
-	out transfer // used by whoever flushes
+	in     transfer // used by the reading goroutine
+	waited bool     // there was nothing to read; the reading goroutine's, too
+	out    transfer // used by whoever flushes
 }
 
 // transfer is one system call's arguments and results. The function values are
@@ -109,6 +110,7 @@ func (s *socket) recvmsg(fd uintptr) bool {
 			t.fds, t.err = parseRights(box.oob[:t.msg.Controllen])
 		}
 	case unix.EAGAIN:
+		s.waited = true
 	default:
 		t.err = os.NewSyscallError("recvmsg", errno)
 	}
