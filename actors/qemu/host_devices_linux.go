@@ -121,15 +121,15 @@ func (p *launchPlan) hostSCSI(alias string, s *libvirtxml.DomainHostdevSubsysSCS
 // devicePatience is how long binding or resetting a device may take.
 const devicePatience = time.Minute
 
-func (d *driver) deviceDettach(ctx actor.Context, r *call.Request, a *protocol.NodeDeviceDettachArgs) error {
-	return d.detachDevice(ctx, r, a.Name, nil, 0)
+func (dr *driver) deviceDettach(ctx actor.Context, r *call.Request, a *protocol.NodeDeviceDettachArgs) error {
+	return dr.detachDevice(ctx, r, a.Name, nil, 0)
 }
 
-func (d *driver) deviceDetachFlags(ctx actor.Context, r *call.Request, a *protocol.NodeDeviceDetachFlagsArgs) error {
-	return d.detachDevice(ctx, r, a.Name, a.DriverName, a.Flags)
+func (dr *driver) deviceDetachFlags(ctx actor.Context, r *call.Request, a *protocol.NodeDeviceDetachFlagsArgs) error {
+	return dr.detachDevice(ctx, r, a.Name, a.DriverName, a.Flags)
 }
 
-func (d *driver) detachDevice(ctx actor.Context, r *call.Request, name string, driver *string, flags uint32) error {
+func (dr *driver) detachDevice(ctx actor.Context, r *call.Request, name string, driver *string, flags uint32) error {
 	if err := call.CheckFlags(flags, 0, liberr.FromQemu, "qemuNodeDeviceDetachFlags"); err != nil {
 		return err
 	}
@@ -140,27 +140,27 @@ func (d *driver) detachDevice(ctx actor.Context, r *call.Request, name string, d
 	default:
 		return liberr.New(liberr.FromQemu, liberr.InvalidArg, "unknown driver name '%s'", *driver)
 	}
-	if !d.shared.assign().Supported() {
+	if !dr.shared.assign().Supported() {
 		return liberr.New(liberr.FromQemu, liberr.ArgumentUnsupported, "VFIO device assignment is currently not supported on this system")
 	}
-	d.withPCI(ctx, r, name, assign.Host.Detach)
+	dr.withPCI(ctx, r, name, assign.Host.Detach)
 	return nil
 }
 
-func (d *driver) deviceReattach(ctx actor.Context, r *call.Request, a *protocol.NodeDeviceReAttachArgs) error {
-	d.withPCI(ctx, r, a.Name, assign.Host.Reattach)
+func (dr *driver) deviceReattach(ctx actor.Context, r *call.Request, a *protocol.NodeDeviceReAttachArgs) error {
+	dr.withPCI(ctx, r, a.Name, assign.Host.Reattach)
 	return nil
 }
 
-func (d *driver) deviceReset(ctx actor.Context, r *call.Request, a *protocol.NodeDeviceResetArgs) error {
-	d.withPCI(ctx, r, a.Name, assign.Host.Reset)
+func (dr *driver) deviceReset(ctx actor.Context, r *call.Request, a *protocol.NodeDeviceResetArgs) error {
+	dr.withPCI(ctx, r, a.Name, assign.Host.Reset)
 	return nil
 }
 
 // withPCI runs what is to be done to a node device in a job, when the node device driver has said that it is a PCI device.
-func (d *driver) withPCI(ctx actor.Context, r *call.Request, name string, run func(assign.Host, context.Context, string) error) {
-	s := d.shared
-	d.desk.Answer(ctx, r, devicePatience, func(jc context.Context) (protocol.Encoder, error) {
+func (dr *driver) withPCI(ctx actor.Context, r *call.Request, name string, run func(assign.Host, context.Context, string) error) {
+	s := dr.shared
+	dr.desk.Answer(ctx, r, devicePatience, func(jc context.Context) (protocol.Encoder, error) {
 		address, err := s.pciAddressOf(jc, name)
 		if err != nil {
 			return nil, err

@@ -68,7 +68,7 @@ func TestAStalledActorIsBusyWithTheStallAndThenGoesOn(t *testing.T) {
 	for _, kind := range []string{"stall", "spin"} {
 		t.Run(kind, func(t *testing.T) {
 			system, pid, _, answers := victim(t)
-			inject(t, system, Order{Kind: kind, For: 300 * time.Millisecond})
+			inject(t, system, Order{Kind: kind, For: 2 * time.Second})
 			await.True(t, "busy with it", func() bool { return strings.EqualFold(stats(system).Current, "*fault."+kind) })
 			system.Root.Send(pid, &ask{})
 			if len(answers) != 0 {
@@ -140,8 +140,9 @@ func TestLeaksRiseAndEndAndDoNotHoldTheActorUp(t *testing.T) {
 	for kind, times := range map[string]int{"goroutines": 500, "descriptors": 100, "alloc": 64} {
 		t.Run(kind, func(t *testing.T) {
 			system, pid, _, answers := victim(t)
+			runtime.GC()
 			before := level(kind)
-			inject(t, system, Order{Kind: kind, Times: times, For: 300 * time.Millisecond})
+			inject(t, system, Order{Kind: kind, Times: times, For: 2 * time.Second})
 			await.True(t, "leaked", func() bool { return level(kind) >= before+times })
 			system.Root.Send(pid, &ask{})
 			await.From(t, answers, "an answer while it leaks")
