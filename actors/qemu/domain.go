@@ -57,8 +57,9 @@ type domain struct {
 	tasks    map[uint64]*task // running, by the job's serial
 	sweeping bool
 
-	stash kit.Stash // messages before it is loaded from disk
-	gone  bool      // forgotten: only answers that it is not there
+	stash kit.Stash     // messages before it is loaded from disk
+	hurry chan struct{} // closed when the first one comes; nil: nothing to hurry
+	gone  bool          // forgotten: only answers that it is not there
 }
 
 // instance is one run of the guest's process.
@@ -79,6 +80,7 @@ type instance struct {
 	release       func()     // lets the daemon go idle
 	devices       comings    // devices that come and go while it runs
 	saving, dirty bool       // a status file is being written; another one is due
+	noted         bool       // the status file may say already what the next one would
 	isDown        bool       // the guest is powered off and its process stands: it stops and runs on without the guest
 	rebooting     bool       // the next SHUTDOWN is a reboot that was asked for
 	paused        int32      // reason for the STOP that a job is about to cause
@@ -99,7 +101,7 @@ func newDomain(drv *shared, parent *actor.PID, uuid protocol.UUID, name string, 
 func (d *domain) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *call.Call:
-		if !d.stash.Hold(ctx) {
+		if !d.hold(ctx) {
 			d.call(ctx, m)
 		}
 	case *kit.Done[any]:
@@ -115,19 +117,19 @@ func (d *domain) Receive(ctx actor.Context) {
 	case *sweepTick:
 		d.sweep(ctx, time.Now())
 	case *define:
-		if !d.stash.Hold(ctx) {
+		if !d.hold(ctx) {
 			d.define(ctx, m)
 		}
 	case *create:
-		if !d.stash.Hold(ctx) {
+		if !d.hold(ctx) {
 			d.create(ctx, m)
 		}
 	case *rename:
-		if !d.stash.Hold(ctx) {
+		if !d.hold(ctx) {
 			d.rename(ctx, m)
 		}
 	case *autostart:
-		if !d.stash.Hold(ctx) {
+		if !d.hold(ctx) {
 			d.autostartNow(ctx)
 		}
 	case *consoleOver:

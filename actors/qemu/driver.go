@@ -50,7 +50,7 @@ func New(env *branch.Env, conf Config) actor.Producer {
 }
 
 func newShared(env *branch.Env, conf Config) *shared {
-	s := &shared{env: env, conf: conf}
+	s := &shared{env: env, conf: conf, adopting: newAdoptions()}
 	s.caps = caps.NewFinder(caps.Options{
 		CacheDir: filepath.Join(env.Paths.DriverCache("qemu"), "capabilities"),
 		Warn:     func(err error) { env.Log.Warn().Err(err).Msg("capabilities of QEMU") },

@@ -51,9 +51,12 @@ func (d *domain) load(ctx actor.Context) {
 		return
 	}
 	d.run = &instance{serial: serial, id: -1, release: drv.env.Hold("domain " + name)}
+	hurry := make(chan struct{})
+	d.hurry = hurry
 	d.aside(ctx, &task{
 		name: "adopt", limit: adoptTimeout,
 		run: func(jc context.Context, undo *kit.Undo) (any, error) {
+			defer drv.adopting.take(jc, hurry)()
 			if s == nil {
 				var err error
 				if s, err = readSeed(drv, name, uuid); err != nil {
@@ -259,7 +262,7 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 		return
 	}
 	d.live, d.life, d.agentWait = a.live, a.life, a.agentWait
-	run.id, run.proc, run.mon, run.dir, run.started = a.id, a.proc, a.mon, a.dir, true
+	run.id, run.proc, run.mon, run.dir, run.started, run.noted = a.id, a.proc, a.mon, a.dir, true, true
 	d.rt.vcpus, d.blockJobs = a.vcpus, a.blockJobs
 	if a.newest > 0 {
 		run.devices.nextNode = a.newest + 1

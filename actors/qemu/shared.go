@@ -35,6 +35,7 @@ type shared struct {
 	vnc      lease.Range
 
 	sampler  sampler
+	adopting adoptions
 	monitors monitors
 	guest    guestUser // whom guests run as; set before the first domain is loaded
 	tidied   sync.Once // not when the actor is restarted: its last life's jobs may be writing

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/xml"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -46,9 +47,6 @@ type status struct {
 	} `xml:"nodename"`
 	BlockJobs []blockJobNote `xml:"blockjobs>blockjob"`
 	Owner     *struct{}      `xml:"autodestroy"`
-	Domain    struct {
-		Inner string `xml:",innerxml"`
-	} `xml:"domain"`
 }
 
 // stateNames and reasonNames are libvirt's words in status files, by number.
@@ -170,7 +168,8 @@ func (d *domain) saveStatus(ctx actor.Context) {
 		return
 	}
 	run := d.run
-	run.saving, run.dirty = true, false
+	noted := run.noted
+	run.saving, run.dirty, run.noted = true, false, false
 	facts := &instanceFacts{
 		pid: run.proc.pid, since: run.proc.since, monitor: run.dir + "/monitor.sock", dir: run.dir,
 		vcpus: d.rt.vcpus, rebooting: run.rebooting, newest: max(run.devices.nextNode, firstNode(def)) - 1,
@@ -205,7 +204,13 @@ func (d *domain) saveStatus(ctx actor.Context) {
 			if !facts.alive() {
 				return nil, nil // it ended while this was on its way; its file is gone for good
 			}
-			return nil, disk.WriteVolatile(path, []byte(header(def.Name)+text), 0o600)
+			text = header(def.Name) + text
+			if noted {
+				if there, err := os.ReadFile(path); err == nil && string(there) == text {
+					return nil, nil
+				}
+			}
+			return nil, disk.WriteVolatile(path, []byte(text), 0o600)
 		},
 		apply: func(d *domain, ctx actor.Context, _ any) (protocol.Encoder, error) {
 			done(d, ctx)
@@ -228,7 +233,11 @@ func (f *instanceFacts) alive() bool {
 // parseStatus reads a status file, ours or libvirt's.
 func parseStatus(text string) (*status, error) {
 	var s status
-	if err := xml.Unmarshal([]byte(stripHeader(text)), &s); err != nil {
+	text = stripHeader(text)
+	if start, end, ok := domainSpan(text); ok {
+		text = text[:start] + text[end:] // which is most of it, and domxml's
+	}
+	if err := xml.Unmarshal([]byte(text), &s); err != nil {
 		return nil, err
 	}
 	if s.PID <= 0 || s.Monitor.Path == "" {
@@ -239,10 +248,15 @@ func parseStatus(text string) (*status, error) {
 
 // domainText cuts the definition out of a status file as it stands, attributes included.
 func domainText(text string) string {
-	start := strings.Index(text, "<domain ")
-	end := strings.LastIndex(text, "</domain>")
+	start, end, _ := domainSpan(text)
+	return text[start:end]
+}
+
+// domainSpan is where it stands.
+func domainSpan(text string) (start, end int, ok bool) {
+	start, end = strings.Index(text, "<domain "), strings.LastIndex(text, "</domain>")
 	if start < 0 || end < start {
-		return ""
+		return 0, 0, false
 	}
-	return text[start : end+len("</domain>")]
+	return start, end + len("</domain>"), true
 }
