@@ -17,8 +17,9 @@ var (
 	ObjectRestart = Restart{Intensity: 5, Period: time.Minute, First: 10 * time.Millisecond, Max: 5 * time.Second}
 	// BranchRestart is for branches in a process: many failures of objects must not become one of their branch.
 	BranchRestart = Restart{Intensity: 8, Period: time.Minute, First: 20 * time.Millisecond, Max: 5 * time.Second, Parole: time.Minute}
-	// ProcessRestart is for branches that are processes: exec and initialization count too, so it is more patient.
-	ProcessRestart = Restart{Intensity: 10, Period: time.Minute, First: 50 * time.Millisecond, Max: 10 * time.Second, Parole: time.Minute}
+	// ProcessRestart is for branches that are processes: exec and initialization count too, so it is more patient. The first
+	// restart hardly waits, since all callers of the driver do; the last of the forgiven ones comes after half a minute.
+	ProcessRestart = Restart{Intensity: 12, Period: time.Minute, First: 10 * time.Millisecond, Max: 10 * time.Second, Parole: time.Minute}
 )
 
 // Verdict is what a supervisor does about a failure.

@@ -31,6 +31,25 @@ func TestBackoffDoublesUpToItsCapAndThenGivesUp(t *testing.T) {
 	}
 }
 
+// A branch with guests is to answer within a second of its process's death, exec and adoption included; a host that cannot
+// run it for some seconds, for want of memory say, must not cost a minute of parole.
+func TestProcessesComeBackAtOnceAndAreNotGivenUpSoon(t *testing.T) {
+	h := NewHistory(ProcessRestart)
+	now := time.Unix(0, 0)
+	begin := now
+	if first := h.Fail(now); first.Delay > 10*time.Millisecond {
+		t.Errorf("the first restart waits %v", first.Delay)
+	} else {
+		now = now.Add(first.Delay)
+	}
+	for v := h.Fail(now); !v.GiveUp; v = h.Fail(now) {
+		now = now.Add(v.Delay)
+	}
+	if tried := now.Sub(begin); tried < 20*time.Second || tried > ProcessRestart.Period {
+		t.Errorf("given up after %v", tried)
+	}
+}
+
 // TestHistory holds the record against a model that remembers every failure there ever was.
 func TestHistory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -170,8 +170,9 @@ func (ep *endpoint) startDial() {
 	})
 }
 
-// maxPause is the longest pause between two attempts to reach a peer that is expected back.
-const maxPause = 100 * time.Millisecond
+// maxPause is the longest pause between two attempts to reach a peer that is expected back: so much may be added to its own
+// time to come back. An attempt is a few system calls.
+const maxPause = 25 * time.Millisecond
 
 // sleep reports false when ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
