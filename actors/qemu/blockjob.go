@@ -279,6 +279,8 @@ func (d *domain) settledBlockJob(ctx actor.Context, job *blockJob, s *settled) {
 	d.saveStatus(ctx)
 	if s.ok && job.pivot {
 		d.pivotConfig(ctx, job.disk, &old, s.disk)
+	} else if s.ok && (job.kind == virt.DomainBlockJobTypePull || job.kind == virt.DomainBlockJobTypeCommit) {
+		d.shortenConfig(ctx, job.disk, s.disk)
 	}
 	status := int32(virt.DomainBlockJobCompleted)
 	switch {
@@ -336,6 +338,25 @@ func (d *domain) pivotConfig(ctx actor.Context, target string, old, now *libvirt
 	if changed {
 		d.replaceConfig(ctx, def)
 	}
+}
+
+// shortenConfig takes images that a disk does not need any more out of the persistent definition, if it names the same disk
+// and what lies below it: the next start must not want images that may be gone.
+func (d *domain) shortenConfig(ctx actor.Context, target string, now *libvirtxml.DomainDisk) {
+	if d.config == nil {
+		return
+	}
+	def, err := d.config.Clone()
+	if err != nil {
+		return
+	}
+	disk := findDisk(def, target)
+	if disk == nil || disk.BackingStore == nil || disk.BackingStore.Source == nil ||
+		diskPath(disk) != diskPath(now) && !sameVolume(disk.Source, now.Source) {
+		return
+	}
+	disk.BackingStore = storedChain(now.BackingStore)
+	d.replaceConfig(ctx, def)
 }
 
 // replaceConfig makes a definition the persistent one, because of what happened to the guest and not because a client

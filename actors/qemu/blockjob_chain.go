@@ -8,6 +8,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"virtree/actors/qemu/command"
+	"virtree/actors/qemu/domxml"
 	"virtree/actors/qemu/qmp"
 	"virtree/wire/liberr"
 	"virtree/wire/virt"
@@ -172,6 +173,20 @@ func onto(disk *libvirtxml.DomainDisk, source *libvirtxml.DomainDiskSource, inde
 func configSource(s *libvirtxml.DomainDiskSource) *libvirtxml.DomainDiskSource {
 	out := *s
 	out.Index = 0
+	return &out
+}
+
+// storedChain is a chain without what only a running guest has. Its end is left open: it is found on the image at the next
+// start.
+func storedChain(b *libvirtxml.DomainDiskBackingStore) *libvirtxml.DomainDiskBackingStore {
+	if b == nil || b.Source == nil {
+		return nil
+	}
+	out := *b
+	out.Index, out.Source, out.BackingStore = 0, configSource(b.Source), storedChain(b.BackingStore)
+	if domxml.Resolved(out.Source) { // volumes are looked up for the top of a chain only
+		out.Source.Volume = nil
+	}
 	return &out
 }
 

@@ -69,7 +69,11 @@ func (s *shared) unlock(ctx context.Context, mon *qmp.Client, undo *kit.Undo, di
 	return nil
 }
 
-// createImage formats an image. Its backing file is not opened: a guest may have it locked.
+// sizeBelow stands for the size of the image below, which nobody has open.
+const sizeBelow = ^uint64(0)
+
+// createImage formats an image. Its backing file is not opened: a guest may have it locked; but for its size, where that is
+// asked for.
 func (s *shared) createImage(ctx context.Context, l chainLayer, size uint64, under *chainLayer) error {
 	args := []string{"create", "-q", "-f", l.formatNow()}
 	var files []*os.File
@@ -91,9 +95,16 @@ func (s *shared) createImage(ctx context.Context, l chainLayer, size uint64, und
 		}
 	}
 	if under != nil {
-		args = append(args, "-u", "-F", under.formatNow(), "-b", under.path)
+		args = append(args, "-F", under.formatNow(), "-b", under.path)
 	}
-	args = append(args, "--", l.path, strconv.FormatUint(size, 10))
+	switch {
+	case size == sizeBelow:
+		args = append(args, "--", l.path)
+	case under != nil:
+		args = append(args, "-u", "--", l.path, strconv.FormatUint(size, 10))
+	default:
+		args = append(args, "--", l.path, strconv.FormatUint(size, 10))
+	}
 	for attempt := 1; ; attempt++ {
 		cmd := exec.CommandContext(ctx, "qemu-img", args...)
 		cmd.ExtraFiles = files

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"virtree/actors/internal/branchtest"
+	"virtree/wire/liberr"
 	"virtree/wire/protocol"
 	"virtree/wire/virt"
 	"virtree/wire/xdr"
@@ -147,5 +149,90 @@ func TestEncryptedImagesOfARunningGuest(t *testing.T) {
 		if err != nil || strings.Contains(string(out), "failed") {
 			t.Errorf("%s: %v: %s", image, err, out)
 		}
+	}
+}
+
+// A snapshot of a domain that is off puts encrypted images above a plain and an encrypted one; the domain starts with them,
+// and a pull moves the content of the image below into the encrypted one above and takes the other's secret out of QEMU.
+func TestEncryptedImagesOfADomainThatIsOff(t *testing.T) {
+	const pass = "of the other disk"
+	g, secrets := withSecrets(t, DefaultConfig)
+	secrets(protocol.SecretDefineXML.Procedure, &protocol.SecretDefineXMLArgs{XML: "<secret ephemeral='no' private='yes'><uuid>" + diskSecret + "</uuid><usage type='volume'><volume>/disk</volume></usage></secret>"})
+	secrets(protocol.SecretSetValue.Procedure, secretValueArgs(diskSecret, pass))
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	tool := func(name string, args ...string) string {
+		t.Helper()
+		out, err := exec.Command(name, args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s %v: %s", name, args, out)
+		}
+		return string(out)
+	}
+	tool("qemu-img", "create", "-q", "-f", "luks", "--object", "secret,id=s,data="+pass, "-o", "key-secret=s,iter-time=10", at("base"), "3M")
+	tool("qemu-io", "--object", "secret,id=s,data="+pass, "--image-opts", "driver=luks,key-secret=s,file.filename="+at("base"), "-c", "write -P 0x11 0 64k")
+	tool("qemu-img", "create", "-q", "-f", "raw", at("plain"), "2M")
+	const key = "<encryption format='luks'><secret type='passphrase' uuid='" + diskSecret + "'/></encryption>"
+	def, err := branchtest.Do(g.c, protocol.DomainDefineXML, &protocol.DomainDefineXMLArgs{XML: fmt.Sprintf(`<domain type='qemu'><name>keys</name><memory unit='MiB'>32</memory><os><type arch='x86_64' machine='pc'>hvm</type></os>
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+<disk type='file'><driver name='qemu' type='raw'/><source file='%s'>%s</source><target dev='vda' bus='virtio'/></disk>
+<disk type='file'><driver name='qemu' type='raw'/><source file='%s'/><target dev='vdb' bus='virtio'/></disk></devices></domain>`, at("base"), key, at("plain"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dom := def.Dom
+	snapshot := fmt.Sprintf(`<domainsnapshot><name>s1</name><disks><disk name='vda' snapshot='external'><source file='%s'>%s</source></disk>
+<disk name='vdb' snapshot='external'><source file='%s'>%s</source></disk></disks></domainsnapshot>`, at("top"), key, at("plain-top"), key)
+	put := &protocol.DomainSnapshotCreateXMLArgs{Dom: dom, XMLDesc: snapshot, Flags: virt.DomainSnapshotCreateDiskOnly | virt.DomainSnapshotCreateNoMetadata}
+
+	// Without a value nothing is made, and nothing half-made stays.
+	wrong := *put
+	wrong.XMLDesc = strings.Replace(snapshot, diskSecret, keySecret, 1)
+	if _, err := branchtest.Do(g.c, protocol.DomainSnapshotCreateXML, &wrong); err == nil || !errors.Is(err, liberr.NoSecret) {
+		t.Errorf("without a secret: %v", err)
+	}
+	for _, name := range []string{"top", "plain-top"} {
+		if _, err := os.Lstat(at(name)); err == nil {
+			t.Errorf("%s was made without its secret", name)
+		}
+	}
+	if _, err := branchtest.Do(g.c, protocol.DomainSnapshotCreateXML, put); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"top": "backing file format: luks", "plain-top": "backing file format: raw"} {
+		info := tool("qemu-img", "info", at(name))
+		if !strings.Contains(info, "encrypted: yes") || !strings.Contains(info, want) || strings.Contains(info, pass) {
+			t.Errorf("the image above is\n%s", info)
+		}
+	}
+	if _, err := branchtest.Do(g.c, protocol.DomainCreateWithFlags, &protocol.DomainCreateWithFlagsArgs{Dom: dom, Flags: virt.DomainStartPaused}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = branchtest.Do(g.c, protocol.DomainDestroy, &protocol.DomainDestroyArgs{Dom: dom}) }()
+	before := g.objects(dom)
+	if out := g.hmp(dom, `qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend "write -P 0x22 64k 64k"`); out != "" {
+		t.Fatal(out)
+	}
+	if _, err := branchtest.Do(g.c, protocol.DomainBlockPull, &protocol.DomainBlockPullArgs{Dom: dom, Path: "vda"}); err != nil {
+		t.Fatal(err)
+	}
+	g.blockJob(virt.DomainBlockJobCompleted)
+	if now := g.objects(dom); len(now) != len(before)-1 {
+		t.Errorf("QEMU's objects are %v after the pull, and were %v", now, before)
+	}
+	for what, doc := range map[string]string{"live": g.xml(dom, 0), "stored": g.xml(dom, virt.DomainXMLInactive)} {
+		if strings.Contains(doc, at("base")) || !strings.Contains(doc, at("top")) || strings.Count(doc, diskSecret) != 2 {
+			t.Errorf("the %s document after the pull:\n%s", what, doc)
+		}
+	}
+	if _, err := branchtest.Do(g.c, protocol.DomainDestroy, &protocol.DomainDestroyArgs{Dom: dom}); err != nil {
+		t.Fatal(err)
+	}
+	if info := tool("qemu-img", "info", at("top")); strings.Contains(info, "backing file") || !strings.Contains(info, "encrypted: yes") {
+		t.Errorf("the image after the pull is\n%s", info)
+	}
+	out := tool("qemu-io", "--object", "secret,id=s,data="+pass, "--image-opts", "driver=qcow2,encrypt.key-secret=s,file.filename="+at("top"), "-c", "read -P 0x11 0 64k", "-c", "read -P 0x22 64k 64k")
+	if strings.Contains(out, "failed") {
+		t.Errorf("the content after the pull: %s", out)
 	}
 }

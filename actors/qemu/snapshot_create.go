@@ -301,9 +301,6 @@ func (p *snapshotPlan) alignDisk(d *domain, disk *libvirtxml.DomainDisk, one *sn
 	if one.format != "qcow2" && one.format != "qed" {
 		return unsupportedSnapshot("external snapshot format for disk %s is unsupported: %s", one.name, one.format)
 	}
-	if one.source.Encryption != nil && !p.active { // rather than an image that anybody can read
-		return unsupportedSnapshot("an encrypted image above disk '%s' is not supported while the domain is off", one.name)
-	}
 	layers := chain(disk)
 	o := overlay{disk: one.name, below: layers[0], image: chainLayer{path: one.path(), format: one.format, source: one.source}}
 	if err := o.image.checkKey(one.name); err != nil {
@@ -350,7 +347,7 @@ func (p *snapshotPlan) offline(ctx context.Context, undo *kit.Undo) error {
 			continue
 		}
 		undo.Add("remove "+o.image.path, func(context.Context) error { return os.Remove(o.image.path) })
-		if err := overlayImage(ctx, o); err != nil {
+		if err := p.drv.createImage(ctx, o.image, sizeBelow, &o.below); err != nil {
 			return err
 		}
 	}
@@ -368,15 +365,6 @@ func imageSnapshot(ctx context.Context, what, name, path string) error {
 		return liberr.New(liberr.FromQemu, liberr.InternalError, "unable to find kvm-img or qemu-img").WithCause(err)
 	}
 	return liberr.New(liberr.FromQemu, liberr.InternalError, "Child process (qemu-img snapshot %s %s %s) unexpected exit status %d: %s", what, name, path, exit.ExitCode(), out)
-}
-
-// overlayImage makes an image that is as large as the one below it.
-func overlayImage(ctx context.Context, o overlay) error {
-	args := []string{"create", "-q", "-f", o.image.format, "-F", o.below.formatNow(), "-b", o.below.path, "--", o.image.path}
-	if out, err := exec.CommandContext(ctx, "qemu-img", args...).CombinedOutput(); err != nil {
-		return liberr.New(liberr.FromQemu, liberr.OperationFailed, "Unable to create image '%s': %s", o.image.path, strings.TrimSpace(string(out))).WithCause(err)
-	}
-	return nil
 }
 
 // internal stops the guest and lets QEMU write everything into the images.
