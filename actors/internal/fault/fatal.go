@@ -3,6 +3,7 @@ package fault
 import (
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 )
 
@@ -42,16 +43,18 @@ func deeper(n int) int {
 	return deeper(n+1) + n
 }
 
-// MapWrite writes to one map from several goroutines until the runtime sees it.
+// MapWrite writes to one map from several goroutines until the runtime sees it. The key is long, and each writer has it in
+// memory of his own: to compare them takes most of the time of a write, so that the writers meet at once.
 type MapWrite struct{}
 
 // Inject implements mailbox.Fault.
 func (*MapWrite) Inject() {
-	m := map[int]int{}
-	for i := range 8 {
+	m := map[string]int{}
+	for i := range 4 {
+		key := strings.Repeat("x", 8<<20)
 		go func() {
 			for {
-				m[i]++
+				m[key] = i // and not ++, which reads the map apart where races are detected
 			}
 		}()
 	}
