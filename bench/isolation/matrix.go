@@ -23,7 +23,7 @@ type Row struct {
 	Outside outside
 	Count   int
 
-	Window time.Duration // how long the fault is watched; 0: as the plan says
+	Window time.Duration // how long the fault is watched; 0: as the plan says. See rounds
 	Ends   bool          // it ends a process: in one process that is not contained, by nature
 	Smoke  bool          // part of the short run
 }
@@ -59,6 +59,11 @@ func inject(kind string, lasts time.Duration, times int) *actors.MakeFault {
 const (
 	second  = time.Second
 	lasting = 1500 * time.Millisecond // as long as a fault is watched
+
+	// Until what does not come back has been given up and its successor serves: an object after 10 s, a branch after 5 s, and
+	// the watchdog looks each half second.
+	givenUpObject = 12 * second
+	givenUpBranch = 9 * second
 )
 
 // chapter names what its rows have in common, and says it in a few words.
@@ -97,9 +102,11 @@ var Matrix = slices.Concat(
 		Row{Name: "stalled 1 s", Place: InNet, Where: ours, Order: inject("stall", second, 1)},
 		Row{Name: "stalled 1 s", Place: InProxy, Where: split, Order: inject("stall", second, 1)},
 		Row{Name: "stalled 10 s", Place: InDomain, Where: ours, Order: inject("stall", 10*second, 1), Window: 11 * second},
-		Row{Name: "stalled for ever", Place: InDomain, Where: ours, Order: inject("stall", 0, 1)},
-		Row{Name: "stalled for ever", Place: InPool, Where: ours, Order: inject("stall", 0, 1)},
-		Row{Name: "stalled for ever", Place: InNetwork, Where: ours, Order: inject("stall", 0, 1)},
+		Row{Name: "stalled for ever", Place: InDomain, Where: ours, Order: inject("stall", 0, 1), Window: givenUpObject},
+		Row{Name: "stalled for ever", Place: InPool, Where: ours, Order: inject("stall", 0, 1), Window: givenUpObject},
+		Row{Name: "stalled for ever", Place: InNetwork, Where: ours, Order: inject("stall", 0, 1), Window: givenUpObject},
+		Row{Name: "stalled for ever", Place: InQEMU, Where: ours, Order: inject("stall", 0, 1), Window: givenUpBranch},
+		Row{Name: "stalled for ever", Place: InNet, Where: ours, Order: inject("stall", 0, 1), Window: givenUpBranch},
 		Row{Name: "endless loop, 1.5 s", Place: InDomain, Where: ours, Order: inject("spin", lasting, 1), Smoke: true},
 		Row{Name: "endless loop, 1.5 s", Place: InPool, Where: ours, Order: inject("spin", lasting, 1)},
 		Row{Name: "endless loop, 1.5 s", Place: InNetwork, Where: ours, Order: inject("spin", lasting, 1)},
@@ -180,6 +187,14 @@ func (r Row) has(kind lab.Kind) bool {
 		}
 	}
 	return false
+}
+
+// rounds is in how many of a plan's rounds the row is visited: what is watched for long has calls enough in one.
+func (r Row) rounds(p Plan) int {
+	if r.Window > 0 {
+		return 1
+	}
+	return p.Rounds
 }
 
 // missing says why the fault cannot be made on this host, or "".

@@ -31,8 +31,9 @@ type Cell struct {
 	EventsLost   int      `json:"events_lost"`    // of those
 	Guests       int      `json:"guests"`
 	GuestsLost   int      `json:"guests_lost"`
-	Recovery     float64  `json:"recovery_ms"` // the longest of the rounds; -1: not while it was watched; -2: does not apply
-	Memory       int64    `json:"memory_kib"`  // of the daemons, before
+	Recovery     float64  `json:"recovery_ms"`           // the longest of the rounds; -1: not while it was watched; -2: does not apply
+	GivenUp      float64  `json:"given_up_ms,omitempty"` // after the fault, when the daemon has given up what did not come back: recovery counts from then
+	Memory       int64    `json:"memory_kib"`            // of the daemons, before
 	MemoryPeak   int64    `json:"memory_peak_kib"`
 	Ratio        float64  `json:"ratio"`           // the worst of calls and keepalive: p99 to quiet p99
 	Broke        string   `json:"broke,omitempty"` // the group that suffered most beyond the limit
@@ -79,6 +80,7 @@ func newCell() *Cell {
 // visit is what one visit brought home.
 type visit struct {
 	began, fault, lifted, ended int64 // on the monotonic clock
+	decided                     int64 // when what does not come back was given up; 0: it was not
 	samples                     []sample
 	late                        []int64
 	events, wanted              int
@@ -99,6 +101,9 @@ func (c *Cell) add(r Row, kind lab.Kind, recovers string, v *visit) {
 			c.Recovery = -1
 		} else {
 			c.Recovery = max(c.Recovery, ms)
+		}
+		if v.decided > 0 {
+			c.GivenUp = max(c.GivenUp, math.Round(float64(v.decided-v.fault)/1e6))
 		}
 	}
 	for _, s := range v.samples {
@@ -143,17 +148,18 @@ func (c *Cell) add(r Row, kind lab.Kind, recovers string, v *visit) {
 }
 
 // recovery is the time from the fault to the last answer of the faulty object that was none or slow, in milliseconds. When
-// all were prompt, it is the longest of them; -1: it was unwell to the end.
+// all were prompt, it is the longest of them; -1: it was unwell to the end. What was given up counts from that decision, before
+// which there is nothing to recover.
 func recovery(recovers string, v *visit) float64 {
 	var last, longest, newest int64
-	unwell := false
+	unwell, from := false, max(v.fault, v.decided)
 	for _, s := range v.samples {
 		if s.probe.name != recovers || s.due < v.fault {
 			continue
 		}
 		bad := !s.ok || s.took >= int64(slow)
 		if bad {
-			last = max(last, s.due+s.took-v.fault)
+			last = max(last, s.due+s.took-from)
 		}
 		if s.due > newest {
 			newest, unwell = s.due, bad

@@ -114,6 +114,13 @@ func TestRecoveryEndsWithTheLastCallThatWasNotServed(t *testing.T) {
 			t.Errorf("%s: %v ms, want %v", name, got, c.want)
 		}
 	}
+	v := visitOf(sick, func(_ *probe, at time.Duration) (time.Duration, bool) { return ms, at < 0 || at >= 300*ms })
+	v.decided = v.fault + int64(250*ms)
+	c := newCell()
+	c.add(Row{Place: InDomain}, lab.Single, probeSick, v)
+	if c.Recovery != 41 || c.recovered() != "41 ms after 250 ms" {
+		t.Errorf("given up after 250 ms, and failing for 300: %q", c.recovered())
+	}
 }
 
 func TestTheMatrixIsSound(t *testing.T) {

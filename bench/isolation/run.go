@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"virtree/bench/internal/lab"
+	"virtree/supervisors"
 )
 
 // Plan says how much is measured.
@@ -172,12 +173,11 @@ func Run(ctx context.Context, p Plan) (*Report, error) {
 		res := &Result{Chapter: r.Chapter, About: r.About, Name: r.Name, Place: r.Place, Ends: r.Ends, Cells: map[lab.Kind]*Cell{}, row: r}
 		for _, w := range worlds {
 			if r.has(w.kind) {
-				all++
+				all += r.rounds(p)
 			}
 		}
 		rep.Rows = append(rep.Rows, res)
 	}
-	all *= p.Rounds
 	for _, w := range worlds { // warms caches on both sides
 		if _, err := w.visit(ctx, Row{Outside: outNothing, Place: Nowhere}, p, newCell()); err != nil {
 			return nil, fmt.Errorf("%s: warming up: %w", w.kind, err)
@@ -188,7 +188,7 @@ func Run(ctx context.Context, p Plan) (*Report, error) {
 		for i, res := range rep.Rows {
 			turn := round + i
 			for _, w := range slices.Concat(worlds[turn%len(worlds):], worlds[:turn%len(worlds)]) {
-				if !res.row.has(w.kind) {
+				if !res.row.has(w.kind) || round >= res.row.rounds(p) {
 					continue
 				}
 				if ctx.Err() != nil {
@@ -292,6 +292,7 @@ func (w *world) visit(ctx context.Context, r Row, p Plan, c *Cell) (*visit, erro
 	w.load.start()
 	time.Sleep(p.Quiet)
 	v.fault = nanotime()
+	made := time.Now()
 	if err := t.begin(); err != nil {
 		w.load.stop(0)
 		return nil, fmt.Errorf("the fault could not be made: %w", err)
@@ -319,6 +320,9 @@ func (w *world) visit(ctx context.Context, r Row, p Plan, c *Cell) (*visit, erro
 	if t.noted != nil {
 		v.noted = t.noted()
 	}
+	if at := w.givenUp(made); !at.IsZero() && !r.Ends {
+		v.decided = v.fault + int64(at.Sub(made))
+	}
 	c.add(r, w.kind, t.recovers, v)
 	if r.Ends && w.kind == lab.Single { // there is nobody who starts it again
 		if !w.well(ctx) {
@@ -326,6 +330,23 @@ func (w *world) visit(ctx context.Context, r Row, p Plan, c *Cell) (*visit, erro
 		}
 	}
 	return v, nil
+}
+
+// givenUp is when the daemon has given an actor up or, with the branch in it, a process, after the time began; zero: it has
+// not.
+func (w *world) givenUp(began time.Time) (at time.Time) {
+	if w.visitor == nil {
+		return at
+	}
+	for _, socket := range w.visitor.Sockets() {
+		all, _ := w.visitor.Troubles(socket) // of a process that has ended there are none
+		for _, t := range all {
+			if (t.Kind == supervisors.TroubleAbandoned || t.Kind == supervisors.TroubleExit) && t.At.After(began) && t.At.After(at) {
+				at = t.At
+			}
+		}
+	}
+	return at
 }
 
 // connected waits until all probes have their connections.

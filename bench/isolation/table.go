@@ -95,6 +95,9 @@ func (c *Cell) recovered() string {
 	case c.Recovery == -1:
 		return "not yet"
 	}
+	if c.GivenUp > 0 {
+		return millis(c.Recovery) + " after " + millis(c.GivenUp)
+	}
 	return millis(c.Recovery)
 }
 
