@@ -290,6 +290,19 @@ func TestISCSI(t *testing.T) {
 	if calls := strings.Join(tools.Calls(), "\n"); !strings.Contains(calls, "--portal 10.0.0.1:3260,1 --targetname iqn.2013-06.com.x:refused") || !strings.Contains(calls, "iface.initiatorname --value iqn.2013-06.com.x:i") {
 		t.Error(calls)
 	}
+	at := 0
+	for _, want := range []string{"--op new", "auth.authmethod --value CHAP", "auth.username --value u", "auth.password --value s3cret", "--login"} {
+		calls := tools.Calls()[at:]
+		i := slices.IndexFunc(calls, func(c string) bool { return strings.Contains(c, "--mode node") && strings.HasSuffix(c, want) })
+		if i < 0 {
+			t.Fatalf("no %s in its turn: %q", want, calls)
+		}
+		at += i + 1
+	}
+	host.Secret = nil // nobody to ask
+	if err := on(t, host, p).Start(t.Context(), p); !errors.Is(err, liberr.NoSecret) || err.Error() != "Secret not found: no secret with matching usage 'x'" {
+		t.Error(err)
+	}
 	found, err := on(t, host, p).(backend.Finder).FindSources(t.Context(), &def.Source{Hosts: []def.Host{{Name: "10.0.0.1"}}})
 	if err != nil || len(found) != 2 || found[1].Device() != "iqn.2013-06.com.x:other" || found[0].Hosts[0].Port != 3260 {
 		t.Error(found, err)
