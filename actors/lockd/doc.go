@@ -11,6 +11,9 @@
 // other, on a cluster's file system too. A lockspace is a folder with a file per resource; in the default one, whose name
 // is empty, the resource is the path of the image itself.
 //
+// Drivers of the tree ask otherwise (hold.go): Ask takes several leases for a guest's process, all or none; the branch watches
+// the process by a pidfd and lets go of them when it ends, whether or not the driver that asked is still there.
+//
 // When a connection ends, the leases of its owner end with it, if it is the owner's own: its process is the owner, or it
 // is an actor of the tree. A connection in the name of another process (libvirtd plugging a disk into its guest) leaves
 // them as they are, as with virtlockd.

@@ -41,6 +41,7 @@ type leases struct {
 	spaces map[string]string // lockspace -> folder; the default one is always there
 	held   map[key]*lease
 	conns  map[string]*connection // by the PID of the client's actor
+	guests map[uint32]*guest      // by their process; those that drivers of the tree hold leases for
 }
 
 // key names a resource: its lockspace and its name there.
@@ -71,7 +72,7 @@ type connection struct {
 
 // New makes the branch actor.
 func New(env *branch.Env) actor.Producer {
-	l := &leases{spaces: map[string]string{"": ""}, held: map[key]*lease{}, conns: map[string]*connection{}}
+	l := &leases{spaces: map[string]string{"": ""}, held: map[key]*lease{}, conns: map[string]*connection{}, guests: map[uint32]*guest{}}
 	return func() actor.Actor {
 		return &driver{env: env, leases: l, queues: map[key][]func(actor.Context){}, desk: branch.NewDesk(from, "lock driver")}
 	}
@@ -91,8 +92,17 @@ func (d *driver) Receive(ctx actor.Context) {
 			_ = unix.Close(l.fd)
 			delete(d.held, k)
 		}
+		for pid, g := range d.guests {
+			g.current = false
+			g.end()
+			delete(d.guests, pid)
+		}
 	case *call.Call:
 		branch.Serve(&d.desk, routes, d, ctx, m)
+	case *Ask:
+		d.ask(ctx, m)
+	case *guestGone:
+		d.forgetGuest(ctx, m.guest, nil)
 	case *actor.Terminated: // a client that had not subscribed
 	default:
 		kit.Unhandled(ctx, m)
