@@ -198,7 +198,7 @@ func (d *domain) settle(ctx actor.Context, job *blockJob) {
 		return
 	}
 	job.settling = true
-	run := d.run
+	run, drv, uuid := d.run, d.drv, d.uuid
 	var mon *qmp.Client
 	var before *libvirtxml.DomainDisk
 	d.start(ctx, &task{
@@ -226,6 +226,7 @@ func (d *domain) settle(ctx actor.Context, job *blockJob) {
 			}
 			out := &settled{complaint: complaint, ok: complaint == "" && !job.cancelled()}
 			out.disk, out.dropped = job.outcome(before, out.ok)
+			drv.releaseOthers(jc, uuid, before, out.disk)
 			for _, l := range out.dropped {
 				dropNodes(jc, mon, before, l)
 				if l.path != "" {

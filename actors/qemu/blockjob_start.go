@@ -169,7 +169,13 @@ func (d *domain) blockCommit(ctx actor.Context, r *call.Request, a *protocol.Dom
 		if from > 0 && flags&virt.DomainBlockCommitRelative == 0 {
 			args["backing-file"] = layers[to].path
 		}
-		return job, func(ctx context.Context, mon *qmp.Client, _ *kit.Undo) error { return qmp.BlockCommit(ctx, mon, args) }, nil
+		drv, uuid, into := d.drv, d.uuid, layers[to].source
+		return job, func(ctx context.Context, mon *qmp.Client, undo *kit.Undo) error {
+			if err := drv.holdImage(ctx, uuid, undo, disk, into); err != nil {
+				return err
+			}
+			return qmp.BlockCommit(ctx, mon, args)
+		}, nil
 	})
 }
 
@@ -277,7 +283,7 @@ func (d *domain) copyDisk(ctx actor.Context, r *call.Request, c copyPlan) error 
 		if c.flags&virt.DomainBlockCopySynchronousWrites != 0 {
 			args["copy-mode"] = "write-blocking"
 		}
-		pid, dir, drv, current := d.run.proc.pid, d.run.dir, d.drv, layers[0]
+		pid, dir, drv, uuid, current := d.run.proc.pid, d.run.dir, d.drv, d.uuid, layers[0]
 		return job, func(ctx context.Context, mon *qmp.Client, undo *kit.Undo) error {
 			if !reuse {
 				if err := drv.makeImage(ctx, mon, undo, "disk "+target, copied, current, under); err != nil {
@@ -285,6 +291,9 @@ func (d *domain) copyDisk(ctx actor.Context, r *call.Request, c copyPlan) error 
 				}
 			}
 			if err := giveToGuest(copied.path, pid, undo); err != nil {
+				return err
+			}
+			if err := drv.holdImage(ctx, uuid, undo, disk, copied.source); err != nil {
 				return err
 			}
 			var backing any

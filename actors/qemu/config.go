@@ -1,6 +1,8 @@
 package qemu
 
 import (
+	"path/filepath"
+
 	"virtree/sockets/config"
 )
 
@@ -30,6 +32,9 @@ func ReadConfig(path string) (Config, error) {
 		}
 	}
 	if c.TLS, err = readTLS(f); err != nil {
+		return c, err
+	}
+	if c.locks, err = readLocks(f, filepath.Dir(path)); err != nil {
 		return c, err
 	}
 	c.PortMin, c.PortMax, c.MaxQueued = int(minPort), int(maxPort), int(queued)

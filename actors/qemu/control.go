@@ -84,7 +84,7 @@ func (d *domain) resume(ctx actor.Context, r *call.Request, _ *protocol.DomainRe
 			return err
 		}
 		if err := qmp.Cont(jc, mon); err != nil {
-			return liberr.New(liberr.FromQemu, liberr.OperationFailed, "resume operation failed").WithCause(err)
+			return orOwn(err, liberr.New(liberr.FromQemu, liberr.OperationFailed, "resume operation failed"))
 		}
 		return nil
 	}, func(d *domain, ctx actor.Context) (protocol.Encoder, error) {

@@ -28,6 +28,10 @@
 // An adopted guest keeps its links; ports, bridges and bindings that others lost are restored beside everything else, again
 // and again until the other drivers are back (nic_adopt.go).
 //
+// Leases on disks are the files locks*.go. They are had while the guest's CPUs run: the monitor's handler acquires them before
+// `cont` and releases them after `stop` (locks.go), which images they are on stands in locks_wanted.go, and where else they
+// come and go in locks_domain.go. Without a lock manager in qemu.conf none of it does anything.
+//
 // When a domain's actor panics, its supervisor restarts it and it adopts its own guest. When it does not come
 // back from a message it is abandoned; its successor closes the monitor that it holds (monitors.go). When QEMU does
 // not answer, jobs on that domain wait or fail; reads are answered from the last known state, and destroy

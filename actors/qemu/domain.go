@@ -114,6 +114,8 @@ func (d *domain) Receive(ctx actor.Context) {
 		d.monitorLost(ctx, m)
 	case *sampleWhere:
 		d.sampleWhere(ctx)
+	case *reclaimLocks:
+		d.reclaimLocks(ctx)
 	case *sweepTick:
 		d.sweep(ctx, time.Now())
 	case *define:

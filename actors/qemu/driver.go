@@ -30,6 +30,8 @@ type driver struct {
 	byID  map[int32]*entry
 	order []*entry // all of the index by their names, for lists; nil: to be sorted anew
 	desk  branch.Desk
+
+	lockd *actor.PID // watched while guests may have leases, else nil
 }
 
 // entry is one domain as the index knows it.
@@ -51,6 +53,7 @@ func New(env *branch.Env, conf Config) actor.Producer {
 
 func newShared(env *branch.Env, conf Config) *shared {
 	s := &shared{env: env, conf: conf, adopting: newAdoptions()}
+	s.locks = newLocks(s)
 	s.caps = caps.NewFinder(caps.Options{
 		CacheDir: filepath.Join(env.Paths.DriverCache("qemu"), "capabilities"),
 		Warn:     func(err error) { env.Log.Warn().Err(err).Msg("capabilities of QEMU") },
@@ -88,6 +91,10 @@ func (dr *driver) Receive(ctx actor.Context) {
 		dr.forget(ctx, m.UUID)
 	case *sampleDue:
 		dr.sampleNow(ctx)
+	case *lockWatch:
+		dr.watchLocks(ctx)
+	case *actor.Terminated: // lockd's, whose leases end with its process
+		dr.locksLost(ctx, m.Who)
 	case *actor.Started:
 		dr.shared.system = ctx.ActorSystem()
 		dr.openSampler(ctx)

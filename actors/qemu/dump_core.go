@@ -134,7 +134,7 @@ func (p *dumpPlan) dump(ctx context.Context, undo *kit.Undo) error {
 		}
 	}
 	if err := qmp.Cont(ctx, p.mon); err != nil {
-		return liberr.New(liberr.FromQemu, liberr.OperationFailed, "resuming after dump failed").WithCause(err)
+		return orOwn(err, liberr.New(liberr.FromQemu, liberr.OperationFailed, "resuming after dump failed"))
 	}
 	return nil
 }

@@ -119,6 +119,9 @@ func (j *deviceJob) plugIn(ctx context.Context, undo *kit.Undo, dev *domxml.Devi
 		return err
 	}
 	if dev.Kind == "lease" {
+		if err := j.holdLease(ctx, undo, &dev.Leases[0]); err != nil {
+			return err
+		}
 		j.now = def
 		return nil // QEMU has no part in it
 	}

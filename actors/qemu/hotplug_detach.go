@@ -42,7 +42,7 @@ func (j *deviceJob) detach(ctx context.Context, xml string) error {
 		return err
 	}
 	if dev.Kind == "lease" {
-		return j.dropLease(dev)
+		return j.dropLease(ctx, dev)
 	}
 	one, err := j.detachTarget(dev)
 	if err != nil {
@@ -93,7 +93,7 @@ func (j *deviceJob) detachAlias(ctx context.Context, alias string) error {
 }
 
 // dropLease ends a lease, which QEMU knows nothing of.
-func (j *deviceJob) dropLease(dev *domxml.Device) error {
+func (j *deviceJob) dropLease(ctx context.Context, dev *domxml.Device) error {
 	want := dev.Leases[0]
 	def, err := domxml.Clone(j.live)
 	if err != nil {
@@ -102,6 +102,11 @@ func (j *deviceJob) dropLease(dev *domxml.Device) error {
 	left := without(def.Devices.Leases, func(l *libvirtxml.DomainLease) bool { return l.Key == want.Key && l.Lockspace == want.Lockspace })
 	if len(left) == len(def.Devices.Leases) {
 		return liberr.New(liberr.FromQemu, liberr.InvalidArg, "Lease %s in lockspace %s does not exist", want.Key, want.Lockspace)
+	}
+	for i := range j.live.Devices.Leases {
+		if l := &j.live.Devices.Leases[i]; l.Key == want.Key && l.Lockspace == want.Lockspace {
+			j.releaseLease(ctx, l)
+		}
 	}
 	def.Devices.Leases = left
 	j.now = def
@@ -191,7 +196,7 @@ func (j *deviceJob) removed(ctx context.Context, one *piece) error {
 			}
 		}
 	}
-	j.afterRemoval(one)
+	j.afterRemoval(ctx, one)
 	def := j.now
 	if def == nil {
 		if def, err = domxml.Clone(j.live); err != nil {
@@ -214,9 +219,11 @@ func (j *deviceJob) removed(ctx context.Context, one *piece) error {
 }
 
 // afterRemoval cleans the host up behind a device.
-func (j *deviceJob) afterRemoval(one *piece) {
+func (j *deviceJob) afterRemoval(ctx context.Context, one *piece) {
 	returnFiles(guestOf(j.drv, j.live), j.live, one)
 	switch d := one.device.(type) {
+	case *libvirtxml.DomainDisk:
+		j.drv.releaseDisk(ctx, j.uuid, d)
 	case *libvirtxml.DomainInterface:
 		j.drv.releaseNIC(d)
 	case *libvirtxml.DomainHostdev:

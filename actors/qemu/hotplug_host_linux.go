@@ -45,6 +45,9 @@ func guestOf(drv *shared, live *libvirtxml.Domain) guestUser {
 func (p *plugging) provide(ctx context.Context, undo *kit.Undo, one *piece) error {
 	switch d := one.device.(type) {
 	case *libvirtxml.DomainDisk:
+		if err := p.drv.holdDisk(ctx, p.uuid, undo, d); err != nil {
+			return err
+		}
 		return p.lend(undo, libvirtxml.DomainDeviceList{Disks: []libvirtxml.DomainDisk{*d}})
 	case *libvirtxml.DomainRNG:
 		return p.lend(undo, libvirtxml.DomainDeviceList{RNGs: []libvirtxml.DomainRNG{*d}})

@@ -53,6 +53,9 @@ func (j *deviceJob) changeMedium(ctx context.Context, undo *kit.Undo, old, want 
 	}
 	host := j.hostSide(def)
 	if hasMedium(drive) {
+		if err := j.drv.holdDisk(ctx, j.uuid, undo, drive); err != nil {
+			return err
+		}
 		if err := lendFiles(undo, host.user, def, libvirtxml.DomainDeviceList{Disks: []libvirtxml.DomainDisk{*drive}}); err != nil {
 			return err
 		}
@@ -72,6 +75,7 @@ func (j *deviceJob) changeMedium(ctx context.Context, undo *kit.Undo, old, want 
 		}
 	}
 	returnFiles(host.user, j.live, &piece{kind: "disk", device: old})
+	j.drv.releaseDisk(ctx, j.uuid, old)
 	j.now = def
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"virtree/actors/internal/disk"
 	"virtree/actors/internal/kit"
+	"virtree/actors/lockd"
 	"virtree/actors/qemu/caps"
 	"virtree/actors/qemu/command"
 	"virtree/actors/qemu/domxml"
@@ -47,6 +48,7 @@ type launchPlan struct {
 	files []*os.File // to be closed when QEMU has them
 
 	missing []missingDisk // what it was started without
+	locked  []lockd.Lease // what it holds while it runs
 }
 
 // launch is the start of a guest from beginning to end. Every step adds to undo what takes it back.
@@ -69,6 +71,7 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 		p.emulators,
 		p.monitorSocket,
 		p.secure,
+		p.leases,
 	}
 	for _, step := range steps {
 		if err := step(ctx, undo); err != nil {
@@ -94,6 +97,7 @@ func (p *launchPlan) launch(ctx context.Context, undo *kit.Undo) (*launched, err
 	if err != nil {
 		return nil, err
 	}
+	p.drv.locks.begin(p.uuid, proc, p.locked)
 	mon, err := p.connect(ctx, proc)
 	if err != nil {
 		return nil, err
@@ -385,6 +389,7 @@ var errExited = errors.New("the process exited")
 // handler forwards what the monitor says by itself to the domain.
 func (p *launchPlan) handler() qmp.Handler {
 	h := monitorHandler(p.system, p.self, p.serial)
+	h.Running = p.drv.locks.guard(p.uuid)
 	if from := p.from; from != nil {
 		pass := h.Event
 		h.Event = func(ev qmp.Event) {

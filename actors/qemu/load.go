@@ -200,6 +200,8 @@ func adopt(ctx context.Context, drv *shared, s *seed, h qmp.Handler) (*adopted, 
 	}
 	short, cancel := context.WithTimeout(ctx, adoptPatience)
 	defer cancel()
+	drv.adoptLocks(ctx, def, a.proc)
+	h.Running = drv.locks.guard(parseUUID(def.UUID))
 	drv.monitors.take(parseUUID(def.UUID))
 	if a.mon, err = qmp.Dial(short, st.Monitor.Path, h); err != nil {
 		// Refused or gone: nobody holds the other end. Silent: it is stuck, and stays ours.
@@ -278,6 +280,7 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 	d.watchProcess(ctx)
 	d.guardGroup(ctx)
 	d.rejoinNetworks(ctx)
+	d.reclaimLocks(ctx)
 	early := run.early
 	run.early = nil
 	for _, ev := range early {
@@ -300,6 +303,7 @@ func (d *domain) adopted(ctx actor.Context, a *adopted) {
 func (d *domain) reconnect(ctx actor.Context, wait time.Duration) {
 	run := d.run
 	path, h := run.dir+"/monitor.sock", monitorHandler(ctx.ActorSystem(), ctx.Self(), run.serial)
+	h.Running = d.drv.locks.guard(d.uuid)
 	d.aside(ctx, &task{
 		name: "reconnect the monitor",
 		run: func(jc context.Context, _ *kit.Undo) (any, error) {

@@ -34,6 +34,7 @@ func (d *domain) qemuEvent(ctx actor.Context, ev qmp.Event) {
 	d.agentHears(ev.Name)
 	switch ev.Name {
 	case "RESUME":
+		d.reclaimLocks(ctx)
 		if d.run.isDown {
 			return // on its way down, or to a reboot that clients hear of as such
 		}
@@ -44,6 +45,7 @@ func (d *domain) qemuEvent(ctx actor.Context, ev qmp.Event) {
 		}
 		d.turn(ctx, triggerResumed, reason, resumedDetail(reason))
 	case "STOP":
+		d.restLocks(ctx)
 		if d.run.isDown {
 			return
 		}

@@ -37,6 +37,7 @@ type shared struct {
 	sampler  sampler
 	adopting adoptions
 	monitors monitors
+	locks    *locks    // nil without a lock manager
 	guest    guestUser // whom guests run as; set before the first domain is loaded
 	tidied   sync.Once // not when the actor is restarted: its last life's jobs may be writing
 	hostOnce sync.Once // guards hostID, which jobs of several callers may want at once
@@ -54,6 +55,7 @@ type Config struct {
 	User, Group                                           string // whom guests run as; "" leaves it to findGuestUser
 	SaveImageFormat, DumpImageFormat, SnapshotImageFormat string // "" is raw
 	MaxQueued                                             int    // jobs that may wait for one domain; 0: no limit
+	locks                                                 lockConf
 	AutostartDelay                                        time.Duration
 	HostUUID                                              string // host_uuid; "" takes the source
 	HostUUIDSource                                        string // "smbios" or "machine-id"

@@ -388,7 +388,7 @@ func (p *snapshotPlan) internal(ctx context.Context, undo *kit.Undo) error {
 	}
 	undo.Keep()
 	if err := qmp.Cont(ctx, p.mon); err != nil {
-		return liberr.New(liberr.FromQemu, liberr.OperationFailed, "resuming after snapshot failed").WithCause(err)
+		return orOwn(err, liberr.New(liberr.FromQemu, liberr.OperationFailed, "resuming after snapshot failed"))
 	}
 	return nil
 }
@@ -423,6 +423,9 @@ func (p *snapshotPlan) externalLive(ctx context.Context, undo *kit.Undo) error {
 		if err := giveToGuest(o.image.path, p.pid, undo); err != nil {
 			return err
 		}
+		if err := p.drv.holdImage(ctx, parseUUID(p.def.UUID), undo, findDisk(p.def, o.disk), o.image.source); err != nil {
+			return err
+		}
 		if err := p.drv.unlock(ctx, p.mon, undo, p.dir, o.image); err != nil {
 			return err
 		}
@@ -437,9 +440,12 @@ func (p *snapshotPlan) externalLive(ctx context.Context, undo *kit.Undo) error {
 		}
 	}
 	undo.Keep() // the guest writes to the new images from here on
+	for _, o := range p.overlay {
+		p.drv.releaseImage(ctx, parseUUID(p.def.UUID), findDisk(p.def, o.disk), o.below.source)
+	}
 	if stopped && p.flags&virt.DomainSnapshotCreateHalt == 0 {
 		if err := qmp.Cont(ctx, p.mon); err != nil {
-			return liberr.New(liberr.FromQemu, liberr.OperationFailed, "resuming after snapshot failed").WithCause(err)
+			return orOwn(err, liberr.New(liberr.FromQemu, liberr.OperationFailed, "resuming after snapshot failed"))
 		}
 	}
 	return nil

@@ -126,6 +126,7 @@ func (d *domain) started(ctx actor.Context, r *call.Request, p *launchPlan, doc 
 		ctx.Watch(run.owner)
 	}
 	d.watchProcess(ctx)
+	d.watchLocks(ctx)
 	d.guardGroup(ctx)
 	d.agentAtStart(ctx)
 	early := run.early

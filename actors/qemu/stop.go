@@ -150,6 +150,7 @@ func (l *leftovers) forget() {
 
 // clean removes it all. What cannot be removed does no harm to the next start, which removes it again.
 func (l *leftovers) clean(removeLog bool) {
+	l.drv.locks.end(parseUUID(l.holder))
 	_ = os.Remove(l.drv.statusPath(l.name))
 	_ = os.Remove(l.drv.pidPath(l.name))
 	stopTPM(l.drv, l.name)

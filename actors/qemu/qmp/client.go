@@ -16,10 +16,14 @@ import (
 // queueLen bounds the commands waiting to be written, and as many again may wait for their answer.
 const queueLen = 128
 
-// Handler is told what no command asked for. Both functions run on the reader goroutine and may be nil.
+// Handler is told what no command asked for. Event and Closed run on the reader goroutine. All may be nil.
 type Handler struct {
 	Event  func(Event)
 	Closed func(error) // once; io.EOF when QEMU hung up, ErrClosed after Close, else what went wrong
+
+	// Running, if set, goes around the commands that let the guest run and stop ("cont", "stop"), on the goroutine of who
+	// executes them; send does it. Its error is the command's.
+	Running func(ctx context.Context, x Executor, name string, send func() error) error
 }
 
 // Client is one QMP connection. Its methods may be called from any goroutine.

@@ -21,6 +21,9 @@ var (
 // Execute sends a command and waits for its answer or for ctx. A command given up on still runs in QEMU; its late
 // answer is dropped.
 func (c *Client) Execute(ctx context.Context, name string, args, ret any) error {
+	if around := c.handler.Running; around != nil && (name == "cont" || name == "stop") {
+		return around(ctx, c, name, func() error { return c.ExecuteFDs(ctx, name, args, ret) })
+	}
 	return c.ExecuteFDs(ctx, name, args, ret)
 }
 
