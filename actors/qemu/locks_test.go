@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ import (
 // lockedGuests is a driver with a lock manager, its lockd and real QEMUs.
 type lockedGuests struct {
 	*guests
-	lockd *actor.PID
+	lockd atomic.Pointer[actor.PID]
 	root  *actor.RootContext
 }
 
@@ -42,16 +43,16 @@ func newLockedGuests(t *testing.T, conf lockConf) *lockedGuests {
 		case "logd":
 			return logs
 		case "lockd":
-			return g.lockd
+			return g.lockd.Load()
 		}
 		return nil
 	}
 	b := branchtest.Start(t, New(env, c))
 	logs = b.Root().Spawn(kit.Props(logd.New(env, logd.Defaults())))
-	g.lockd = b.Root().Spawn(kit.Props(lockd.New(env)))
+	g.lockd.Store(b.Root().Spawn(kit.Props(lockd.New(env))))
 	t.Cleanup(func() {
 		_ = b.Root().StopFuture(logs).Wait()
-		_ = b.Root().StopFuture(g.lockd).Wait()
+		_ = b.Root().StopFuture(g.lockd.Load()).Wait()
 	})
 	g.root = b.Root()
 	g.guests = &guests{t: t, b: b, c: b.Client(), env: env.Paths.DriverRun("qemu")}
@@ -168,8 +169,7 @@ func TestLeasesOfAGuest(t *testing.T) {
 	g.held(one, true)
 
 	// Lockd starts anew, as after a crash of its process.
-	old := g.lockd
-	g.lockd = g.root.Spawn(kit.Props(lockd.New(branchtest.Env(t))))
+	old := g.lockd.Swap(g.root.Spawn(kit.Props(lockd.New(branchtest.Env(t)))))
 	_ = g.root.StopFuture(old).Wait()
 	g.held(one, true)
 
@@ -297,5 +297,27 @@ func TestLockConfig(t *testing.T) {
 	write("qemu.conf", "lock_manager = \"sanlock\"\n")
 	if _, err := ReadConfig(conf); err == nil {
 		t.Error("a lock manager that is not there was accepted")
+	}
+}
+
+// Who lost a lease for good, because lockd was away and somebody else was quicker, must not write on.
+func TestLeaseLostForGood(t *testing.T) {
+	newGuests(t)
+	g := newLockedGuests(t, lockConf{auto: true})
+	path := image(t, t.TempDir(), "one")
+	dom := g.guests.start(lockedBoard("lost", lockedDisk(path, "sda", "")), 0)
+	g.held(path, true)
+	old := g.lockd.Swap(nil)
+	_ = g.root.StopFuture(old).Wait()
+	other := foreign(t, path)
+	if other == nil {
+		t.Fatal("a lease outlived its lockd")
+	}
+	defer other.Close()
+	g.lockd.Store(g.root.Spawn(kit.Props(lockd.New(branchtest.Env(t)))))
+	for end := time.Now().Add(20 * time.Second); g.state(dom) != virt.DomainPaused; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the guest runs on without its lease")
+		}
 	}
 }
