@@ -82,6 +82,8 @@ var mayWait = map[string]string{
 	"actors/qemu/monitors.go":    "the successor of a stuck actor closes what that one holds",
 	"actors/qemu/shared.go":      "jobs of all domains ask for the host's identity, and other branches for answers",
 	"actors/qemu/bulk_driver.go": "a job asks all domains",
+	"actors/qemu/locks.go":       "jobs of all domains take leases, between the driver and the monitor",
+	"actors/lockd/hold.go":       "jobs of other drivers ask for leases",
 
 	"actors/nwfilter/rules/nftables_linux.go": "jobs of the driver share the way to the kernel, one transaction at a time",
 	"actors/secret/fetch.go":                  "jobs of other drivers ask for a value",

@@ -20,6 +20,20 @@ import (
 
 const diskSecret = "44444444-aaaa-4444-8444-444444444444"
 
+// tool runs a program of QEMU's.
+func tool(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	for attempt := 1; ; attempt++ {
+		out, err := exec.Command(name, args...).CombinedOutput()
+		if err == nil {
+			return string(out)
+		}
+		if attempt == slowAttempts || !strings.Contains(string(out), slowClock) {
+			t.Fatalf("%s %v: %v: %s", name, args, err, out)
+		}
+	}
+}
+
 // blockJob waits until a job on the disk is in a state.
 func (g *guests) blockJob(state int32) {
 	g.t.Helper()
@@ -64,11 +78,7 @@ func TestEncryptedImagesOfARunningGuest(t *testing.T) {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	qemuIMG := func(args ...string) string {
 		t.Helper()
-		out, err := exec.Command("qemu-img", args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		return string(out)
+		return tool(t, "qemu-img", args...)
 	}
 	qemuIMG("create", "-q", "-f", "luks", "--object", "secret,id=s,data="+pass, "-o", "key-secret=s,iter-time=10", at("base"), "1M")
 	const key = "<encryption format='luks'><secret type='passphrase' uuid='" + diskSecret + "'/></encryption>"
@@ -163,11 +173,7 @@ func TestEncryptedImagesOfADomainThatIsOff(t *testing.T) {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	tool := func(name string, args ...string) string {
 		t.Helper()
-		out, err := exec.Command(name, args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s %v: %s", name, args, out)
-		}
-		return string(out)
+		return tool(t, name, args...)
 	}
 	tool("qemu-img", "create", "-q", "-f", "luks", "--object", "secret,id=s,data="+pass, "-o", "key-secret=s,iter-time=10", at("base"), "3M")
 	tool("qemu-io", "--object", "secret,id=s,data="+pass, "--image-opts", "driver=luks,key-secret=s,file.filename="+at("base"), "-c", "write -P 0x11 0 64k")

@@ -156,7 +156,7 @@ func TestLiveDHCP(t *testing.T) {
 	ip(t, "-n server addr add 192.0.2.1/24 dev e1")
 	ip(t, "-n server link set e1 up")
 	server := exec.Command("ip", "netns", "exec", "server", "dnsmasq", "--keep-in-foreground", "--port=0", "--interface=e1", "--bind-interfaces",
-		"--dhcp-range=192.0.2.50,192.0.2.60", "--dhcp-option=6", "--dhcp-option=3", "--conf-file=/dev/null", "--dhcp-leasefile="+filepath.Join(t.TempDir(), "leases"), "--user=root")
+		"--dhcp-range=192.0.2.50,192.0.2.59", "--dhcp-option=6", "--dhcp-option=3", "--conf-file=/dev/null", "--dhcp-leasefile="+filepath.Join(t.TempDir(), "leases"), "--user=root")
 	must(t, server.Start())
 	defer func() { _ = server.Process.Kill(); _ = server.Wait() }()
 	must(t, k.Up(context.Background(), i))
