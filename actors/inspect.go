@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -192,9 +191,6 @@ func (i *inspector) makeFault(ctx actor.Context, m *MakeFault) {
 	}()
 }
 
-// generation is what supervisors put behind the name of a successor.
-var generation = regexp.MustCompile(`~[0-9]+$`)
-
 // release sends word to the supervisor of a quarantined actor. That it was heard shows in the next picture.
 func (i *inspector) release(ctx actor.Context, id string) *Outcome {
 	node := i.look.tree.Collect().Find(id)
@@ -208,7 +204,7 @@ func (i *inspector) release(ctx actor.Context, id string) *Outcome {
 	if cut < 0 {
 		return &Outcome{Error: fmt.Sprintf("%s has no supervisor", id)}
 	}
-	parent, name := id[:cut], generation.ReplaceAllString(id[cut+1:], "")
+	parent, name := id[:cut], withoutLives(id[cut+1:])
 	if parent == supervisors.RootName {
 		i.look.tree.Wake(name) // also starts the process of a branch again
 	} else {

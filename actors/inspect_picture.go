@@ -3,6 +3,7 @@ package actors
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -176,12 +177,18 @@ func (p *Picture) Find(path string) (*Process, *supervisors.Node, error) {
 	return nil, nil, fmt.Errorf("%q may be %s", path, strings.Join(names, ", "))
 }
 
-// match says how well a path names a node: 0 not at all, then by name, by title, by id.
+// lives are the numbers in an id by which the successors of actors that were given up are told from them.
+var lives = regexp.MustCompile(`~[0-9]+(/|$)`)
+
+// withoutLives is the id that the first of them had.
+func withoutLives(id string) string { return lives.ReplaceAllString(id, "$1") }
+
+// match says how well a path names a node: 0 not at all, then by name, by title, by id, of which the first life's will do.
 func match(n *supervisors.Node, path string) int {
 	switch path {
 	case "":
 		return 0
-	case n.ID:
+	case n.ID, withoutLives(n.ID):
 		return 3
 	case n.Title:
 		return 2

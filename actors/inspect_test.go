@@ -282,6 +282,17 @@ func TestTheInspectorShowsAStuckActorWithoutAskingIt(t *testing.T) {
 	}
 }
 
+func TestASuccessorIsFoundByTheNameOfTheFirst(t *testing.T) {
+	n := &supervisors.Node{ID: "root/network~1/u3~12", Name: "u3"}
+	for path, want := range map[string]int{
+		"root/network/u3": 3, "root/network~1/u3~12": 3, "u3": 1, "root/network~1/u3": 0, "root/network": 0,
+	} {
+		if got := match(n, path); got != want {
+			t.Errorf("%s: %d, want %d", path, got, want)
+		}
+	}
+}
+
 func TestTheInspectorRefusesFaultsAndNamesWhatIsWrong(t *testing.T) {
 	ask, tree, _ := inspected(t, false)
 	out := ask(&MakeFault{ID: "root/b/object", Kind: "panic"}).(*Outcome)
